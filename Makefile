@@ -1,0 +1,53 @@
+# `make` lists the targets. Every target sets up what it needs; nothing here needs a GPU, Docker or an account.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+RUN ?= demo-run
+WORKERS ?= $(shell nproc)
+
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+$(VENV)/.weights: $(VENV)/.installed pipeline/weights.toml
+	$(BIN)/rushes weights get
+	touch $@
+
+setup: $(VENV)/.weights ## install into .venv, with the default weights
+	@echo "rushes is ready: $(BIN)/rushes --help"
+
+demo-media/.fetched: $(VENV)/.weights examples/demo.media.toml
+	$(BIN)/rushes weights get --catalogue examples/demo.media.toml --into demo-media
+	touch $@
+
+demo: demo-media/.fetched ## the whole chain on real video, in minutes: shards and a report in demo-run/
+	$(BIN)/rushes run --config examples/demo.toml --out $(RUN) --workers $(WORKERS)
+
+test: $(VENV)/.weights ## every test, fast and slow
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+
+test-fast: $(VENV)/.weights ## the tests that take seconds
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow"
+
+check: $(VENV)/.installed ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed ## rewrite the code in the project's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: demo-media/.fetched ## the ratios of docs/log.md, measured side by side on this machine
+	$(BIN)/python -m benchmarks.chain demo-media
+
+clean: ## remove the demo run and its media
+	rm -rf demo-run demo-media
+
+.PHONY: help setup demo test test-fast check format bench clean

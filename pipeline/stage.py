@@ -1,0 +1,131 @@
+"""Stage: the one abstraction. A stage adds columns beside clips and holds no threshold."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.clip import Clip
+from pipeline.reasons import Reason
+
+Row = Mapping[str, Any]
+"""One value a column of the stage; a column that does not apply to this clip is None."""
+
+
+class ClipError(Exception):
+    """This clip cannot be measured. Becomes the row's `error`; never a score."""
+
+    def __init__(self, message: str, reason: Reason = Reason.STAGE_ERROR) -> None:
+        super().__init__(message, reason)
+        self.message = message
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.message}"
+
+
+@dataclass(frozen=True)
+class FrameSpec:
+    """Which frames of a clip a stage looks at, and at what size.
+
+    Frames are taken on a time grid of the whole video (every `every_s` seconds from its first frame), so that clips,
+    stages and chunks share them; a clip shorter than the grid step shows its middle frame.
+    """
+
+    every_s: float
+    short_side_px: int | None = None
+    """Scaled so that the shorter side has this many pixels, never enlarged; None keeps the source's size."""
+    patch_px: int | None = None
+    """Only the central square of this side, at the source's own resolution (smaller where the frame is)."""
+    gray: bool = False
+    """One luma channel instead of RGB."""
+    pair: bool = False
+    """Also the frame that follows each one: what optical flow needs."""
+
+
+@dataclass(frozen=True)
+class FrameBatch:
+    """What one FrameSpec shows of one clip; `n` is at least 1."""
+
+    images: npt.NDArray[np.uint8]
+    """(n, height, width, 3) RGB, or (n, height, width) when the spec is gray."""
+    times_s: npt.NDArray[np.float64]
+    """(n,) seconds from the start of the clip."""
+    frames: npt.NDArray[np.int64]
+    """(n,) frame indices in the video."""
+    following: npt.NDArray[np.uint8] | None = None
+    """For a pair spec: the next frame of each, same shape as `images`. A clip of one frame has n = 0 here."""
+    step_s: npt.NDArray[np.float64] | None = None
+    """For a pair spec: (n,) seconds between the two frames of each pair."""
+
+
+@dataclass(frozen=True)
+class Stage(ABC):
+    """Adds columns to clips. A frozen dataclass: its fields are its whole configuration."""
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    """Bumped when the same clip would get other values."""
+    columns: ClassVar[pa.Schema]
+    frames: ClassVar[FrameSpec | None] = None
+    """What it looks at, if anything."""
+    requires: ClassVar[tuple[str, ...]] = ()
+    """Names of the stages whose columns it reads through `clip.upstream`."""
+    weights: ClassVar[tuple[str, ...]] = ()
+    """Names in weights.toml of the models it loads."""
+    gpus: ClassVar[float] = 0
+    """Share of a GPU that one worker of this stage holds."""
+
+    def load(self) -> Any:
+        """Loads models, once per worker; handed back as `state`. Heavy imports live here."""
+        return None
+
+    @abstractmethod
+    def measure(self, state: Any, clip: Clip, frames: FrameBatch | None) -> Row:
+        """The columns of one clip. Pure: the same clip gives the same answer. Raises ClipError."""
+
+    def measure_batch(
+        self, state: Any, clips: Sequence[Clip], frames: Sequence[FrameBatch | None]
+    ) -> list[Row | ClipError]:
+        """One answer a clip, in order; override it to fill a GPU."""
+        answers: list[Row | ClipError] = []
+        for clip, batch in zip(clips, frames, strict=True):
+            try:
+                answers.append(checked(self.columns, self.measure(state, clip, batch)))
+            except ClipError as error:
+                answers.append(error)
+        return answers
+
+    def settings(self) -> dict[str, Any]:
+        """The fields by name, as plain JSON values."""
+        return dataclasses.asdict(self)
+
+    def fingerprint(self, inputs: Mapping[str, str]) -> str:
+        """8 hex digits over name, version, settings and `inputs` (weights' digests, upstream fingerprints)."""
+        return fingerprint(self.name, self.version, self.settings(), dict(inputs))
+
+
+def fingerprint(*parts: Any) -> str:
+    """8 hex digits over any JSON values: equal parts, equal fingerprint."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def checked(columns: pa.Schema, row: Row) -> Row:
+    """The row, once it has exactly the stage's columns and no NaN or infinity among them."""
+    if set(row) != set(columns.names):
+        raise TypeError(f"the stage's columns are {columns.names}, its row has {sorted(row)}")
+    for name, value in row.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ClipError(f"{name} is {value}", Reason.NOT_FINITE)
+    return row

@@ -1,0 +1,310 @@
+"""The run directory: atomic files, and the ledger that says which of them count.
+
+The commit protocol: write to a temporary file in the same directory, fsync, link to the final name, fsync the
+directory; then the same for the unit's ledger entry. A file is complete or absent, and readers follow the ledger, so
+`kill -9` anywhere loses at most the units in flight. On an object store one PUT takes the place of the link.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+TEMPORARY = ".tmp-"
+"""Prefix of files that are being written; whatever bears it after a crash may be deleted."""
+
+
+class StorageError(Exception):
+    """The run directory cannot be read or written; the sentence says where and what to do."""
+
+
+class Files(Protocol):
+    """The few operations a run needs of a filesystem; paths are relative, with forward slashes."""
+
+    def read(self, path: str) -> bytes: ...
+    def size(self, path: str) -> int | None: ...
+    def names(self, folder: str) -> list[str]: ...
+    def create(self, path: str, data: bytes) -> None: ...
+    def replace(self, path: str, data: bytes) -> None: ...
+    def remove(self, path: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class LocalFiles:
+    """A folder on a local or network disk."""
+
+    root: Path
+
+    def read(self, path: str) -> bytes:
+        return (self.root / path).read_bytes()
+
+    def size(self, path: str) -> int | None:
+        try:
+            return (self.root / path).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def names(self, folder: str) -> list[str]:
+        try:
+            return sorted(n for n in os.listdir(self.root / folder) if not n.startswith(TEMPORARY))
+        except FileNotFoundError:
+            return []
+
+    def create(self, path: str, data: bytes) -> None:
+        """Puts the bytes there; a file that already holds other bytes, which no ledger entry vouches for, gives way."""
+        final = self.root / path
+        temporary = self._written(final, data)
+        try:
+            os.link(temporary, final)
+        except FileExistsError:
+            if final.read_bytes() != data:
+                os.replace(temporary, final)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK):
+                raise
+            os.replace(temporary, final)  # a filesystem without hard links
+        temporary.unlink(missing_ok=True)
+        self._sync_folder(final.parent)
+
+    def replace(self, path: str, data: bytes) -> None:
+        final = self.root / path
+        os.replace(self._written(final, data), final)
+        self._sync_folder(final.parent)
+
+    def remove(self, path: str) -> None:
+        (self.root / path).unlink(missing_ok=True)
+
+    def _written(self, final: Path, data: bytes) -> Path:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        temporary = final.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        return temporary
+
+    def _sync_folder(self, folder: Path) -> None:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@dataclass(frozen=True)
+class RemoteFiles:
+    """A prefix on any fsspec filesystem; a PUT there is atomic, and its bytes are the same whoever wins a race."""
+
+    url: str
+
+    def _at(self, path: str) -> tuple[Any, str]:
+        import fsspec
+
+        fs, root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
+        return fs, f"{root.rstrip('/')}/{path}"
+
+    def read(self, path: str) -> bytes:
+        fs, full = self._at(path)
+        return bytes(fs.cat_file(full))
+
+    def size(self, path: str) -> int | None:
+        fs, full = self._at(path)
+        try:
+            return int(fs.info(full)["size"])
+        except FileNotFoundError:
+            return None
+
+    def names(self, folder: str) -> list[str]:
+        fs, full = self._at(folder)
+        try:
+            return sorted(name.rsplit("/", 1)[-1] for name in fs.ls(full.rstrip("/"), detail=False))
+        except FileNotFoundError:
+            return []
+
+    def create(self, path: str, data: bytes) -> None:
+        self.replace(path, data)
+
+    def replace(self, path: str, data: bytes) -> None:
+        fs, full = self._at(path)
+        fs.pipe_file(full, data)
+
+    def remove(self, path: str) -> None:
+        fs, full = self._at(path)
+        fs.rm_file(full)
+
+
+def open_files(root: str) -> Files:
+    """The filesystem of a run: a URL with a scheme is remote, anything else a local folder."""
+    if "://" in root and not root.startswith("file://"):
+        return RemoteFiles(root)
+    return LocalFiles(Path(root.removeprefix("file://")).absolute())
+
+
+@dataclass(frozen=True)
+class Output:
+    """One committed file of a unit."""
+
+    path: str
+    sha256: str
+    bytes: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One item that a unit could not do."""
+
+    item: str
+    stage: str
+    reason: str
+    message: str
+    attempts: int = 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A finished unit: its files, its counts, its failures. No clock and no host in it: same work, same bytes."""
+
+    step: str
+    unit: str
+    outputs: tuple[Output, ...] = ()
+    counts: Mapping[str, float] = field(default_factory=dict)
+    failures: tuple[Failure, ...] = ()
+
+    def to_json(self) -> bytes:
+        plain = {
+            "step": self.step,
+            "unit": self.unit,
+            "outputs": [vars(output) for output in self.outputs],
+            "counts": dict(self.counts),
+            "failures": [vars(failure) for failure in self.failures],
+        }
+        return json.dumps(plain, sort_keys=True, indent=1, ensure_ascii=False).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Entry:
+        plain = json.loads(data)
+        return cls(
+            step=plain["step"],
+            unit=plain["unit"],
+            outputs=tuple(Output(**output) for output in plain["outputs"]),
+            counts=plain["counts"],
+            failures=tuple(Failure(**failure) for failure in plain["failures"]),
+        )
+
+
+@dataclass(frozen=True)
+class Store:
+    """One run: its files and its ledger. Cheap to pickle; every worker has its own."""
+
+    root: str
+
+    @property
+    def files(self) -> Files:
+        return open_files(self.root)
+
+    def put(self, path: str, data: bytes, rows: int) -> Output:
+        """Commits one file of a unit; it counts once the unit's entry names it."""
+        try:
+            self.files.create(path, data)
+        except OSError as error:
+            raise cannot_write(self.root, path, error) from error
+        return Output(path=path, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data), rows=rows)
+
+    def put_table(self, path: str, table: pa.Table) -> Output:
+        return self.put(path, parquet_bytes(table), table.num_rows)
+
+    def put_text(self, path: str, text: str) -> None:
+        """Replaces a file that is not a unit's output, such as run.toml, unless it already says so."""
+        data = text.encode()
+        try:
+            if self.files.size(path) != len(data) or self.files.read(path) != data:
+                self.files.replace(path, data)
+        except OSError as error:
+            raise cannot_write(self.root, path, error) from error
+
+    def record(self, entry: Entry) -> None:
+        """Makes a unit count: its entry is written after its files."""
+        try:
+            self.files.replace(f"ledger/{entry.step}/{entry.unit}.json", entry.to_json())
+        except OSError as error:
+            raise cannot_write(self.root, f"ledger/{entry.step}", error) from error
+
+    def entry(self, step: str, unit: str) -> Entry | None:
+        """The unit's entry, if it is finished and its files are there in full."""
+        try:
+            entry = Entry.from_json(self.files.read(f"ledger/{step}/{unit}.json"))
+        except FileNotFoundError:
+            return None
+        whole = all(self.files.size(output.path) == output.bytes for output in entry.outputs)
+        return entry if whole else None
+
+    def entries(self, step: str) -> Iterator[Entry]:
+        """Every entry of a step, whole or not, in order of unit."""
+        for name in self.files.names(f"ledger/{step}"):
+            yield Entry.from_json(self.files.read(f"ledger/{step}/{name}"))
+
+    def table(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """One Parquet file of the run, its page checksums verified."""
+        try:
+            data = self.files.read(path)
+            return pq.read_table(
+                pa.BufferReader(data), columns=columns, use_threads=False, page_checksum_verification=True
+            )
+        except FileNotFoundError as error:
+            raise StorageError(
+                f"{path} of run {self.root} is missing: run the same command again to make it anew"
+            ) from error
+        except (pa.ArrowInvalid, OSError) as error:
+            raise StorageError(
+                f"{path} of run {self.root} is damaged ({error}): delete it and run the same command again"
+            ) from error
+
+    def tables(self, outputs: Iterable[Output], schema: pa.Schema) -> pa.Table:
+        """The rows of several files, in the given order."""
+        parts = [self.table(output.path) for output in outputs]
+        return pa.concat_tables([schema.empty_table(), *parts]) if parts else schema.empty_table()
+
+
+def parquet_bytes(table: pa.Table, row_group_size: int = 65536) -> bytes:
+    """The table as Parquet: zstd, page checksums, fixed settings, so that equal tables give equal bytes."""
+    sink = io.BytesIO()
+    pq.write_table(
+        table,
+        sink,
+        compression="zstd",
+        compression_level=3,
+        row_group_size=row_group_size,
+        write_page_checksum=True,
+        store_schema=True,
+    )
+    return sink.getvalue()
+
+
+def cannot_write(root: str, path: str, error: OSError) -> StorageError:
+    """One sentence for a full disk, a lost permission or a lost store."""
+    ways = {
+        errno.ENOSPC: "the disk is full: free some space",
+        errno.EDQUOT: "the disk quota is used up: free some space",
+        errno.EFBIG: "the file size limit was reached: raise it",
+        errno.EACCES: "no permission to write there: change it or choose another --out",
+        errno.EPERM: "no permission to write there: change it or choose another --out",
+        errno.EROFS: "the filesystem is read-only: choose another --out",
+    }
+    way = ways.get(error.errno or 0, f"{type(error).__name__}: {error}")
+    return StorageError(f"cannot write {path} in run {root}: {way}, then run the same command again")

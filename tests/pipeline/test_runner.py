@@ -1,0 +1,72 @@
+"""Units in, counts out: in this process, on Ray, and when workers die."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import pytest
+
+from pipeline.runner import Done, Pool, WorkerError, run
+
+
+@dataclass(frozen=True)
+class Letters:
+    """Counts its items; 'kill' takes the worker with it and 'raise' is a fault of the program."""
+
+    label: str = "letters"
+
+    def open(self) -> None:
+        return None
+
+    def name(self, unit: tuple[str, ...]) -> str:
+        return "-".join(unit)
+
+    def run(self, state: None, unit: tuple[str, ...], poison: Mapping[str, int]) -> Iterator[str | Done]:
+        counts: dict[str, float] = {}
+        for item in unit:
+            yield item
+            if item in poison:
+                counts[f"poison {item}"] = poison[item]
+                continue
+            if item == "kill":
+                os.kill(os.getpid(), 9)
+            if item == "raise":
+                raise OSError("the disk is gone")
+            counts[item] = 1
+        yield Done(counts)
+
+
+def outcome(units: list[tuple[str, ...]], pool: Pool) -> dict[tuple[str, ...], Mapping[str, float]]:
+    seen: dict[tuple[str, ...], Mapping[str, float]] = {}
+    run(Letters(), units, pool, lambda unit, done: seen.update({unit: done.counts}))
+    return seen
+
+
+def test_in_this_process() -> None:
+    assert outcome([("a", "b"), ("c",)], Pool()) == {("a", "b"): {"a": 1, "b": 1}, ("c",): {"c": 1}}
+
+
+@pytest.mark.slow
+def test_on_ray_a_killing_item_costs_no_neighbour(ray_here: None) -> None:
+    units = [("a", "b", "kill", "c"), ("d", "e"), ("f",)]
+    assert outcome(units, Pool(workers=2)) == {
+        ("a", "b", "kill", "c"): {"a": 1, "b": 1, "poison kill": 3, "c": 1},
+        ("d", "e"): {"d": 1, "e": 1},
+        ("f",): {"f": 1},
+    }
+
+
+@pytest.mark.slow
+def test_on_ray_a_fault_of_the_program_stops_the_run_with_its_sentence(ray_here: None) -> None:
+    with pytest.raises(WorkerError, match="the disk is gone"):
+        outcome([("raise",)], Pool(workers=1))
+
+
+def test_ray_is_not_imported_before_it_is_needed() -> None:
+    import subprocess
+
+    code = "import sys, pipeline.runner; print('ray' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+    )
