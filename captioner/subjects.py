@@ -1,0 +1,125 @@
+"""Subjects of a clip from boxes on a few frames: what stays in view, where, and which is the main one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from captioner.concepts import TYPE_OF
+from captioner.experts.boxes import Box
+from captioner.schema import Subject, Types
+
+LEFT_MAX, RIGHT_MIN = 0.37, 0.63
+"""Shares of the width that bound the centre of the picture: thirds, moved a little outwards as boxes wobble."""
+
+
+PROPS = frozenset({"Accessory", "Furniture", "Electronics", "Kitchenware", "Street", "Household"})
+"""Types that are the main subject only of a picture without any other: a table is larger than the people at it."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When detections make a subject."""
+
+    evidence_min: float
+    """Share of the frames looked at on which it is found, times its mean detection score there."""
+    area_min: float
+    """Share of the picture under which a box does not count."""
+    most: int
+
+
+@dataclass(frozen=True)
+class Track:
+    """One subject's boxes, at most one a frame, and the share of the frames that have one."""
+
+    label: str
+    boxes: tuple[Box, ...]
+    seen: float
+
+    @property
+    def area(self) -> float:
+        return float(np.median([box.area for box in self.boxes]))
+
+    @property
+    def height(self) -> float:
+        return float(np.median([box.height for box in self.boxes]))
+
+    @property
+    def evidence(self) -> float:
+        return self.seen * float(np.mean([box.score for box in self.boxes]))
+
+    @property
+    def weight(self) -> float:
+        """How much of the clip it fills: area times persistence."""
+        return self.area * self.seen
+
+
+def tracks(boxes: Sequence[Box], frames: Sequence[int], limits: Limits) -> list[Track]:
+    """The subjects, the main one first, then the others by weight; equals in the order of label and place.
+
+    Main is the heaviest of the label that weighs most in all, so that a crowd outweighs the bus behind it.
+    """
+    large = [box for box in boxes if box.area >= limits.area_min]
+    labels = sorted({box.label for box in large})
+    found = [track for label in labels for track in _of_label(label, large, frames, limits.evidence_min)]
+    if not found:
+        return []
+    total = {label: sum(track.weight for track in found if track.label == label) for label in labels}
+    main = max(found, key=lambda one: (TYPE_OF[one.label] not in PROPS, total[one.label], one.weight))
+    others = sorted((track for track in found if track is not main), key=lambda track: -track.weight)
+    return [main, *others][: limits.most]
+
+
+def _of_label(label: str, boxes: Sequence[Box], frames: Sequence[int], evidence_min: float) -> list[Track]:
+    """As many tracks as have the evidence: each frame's largest boxes, told apart from left to right.
+
+    A frame with fewer boxes than tracks belongs to none: which of them is missing there is not known.
+    """
+    named = [[box for box in boxes if (box.frame, box.label) == (frame, label)] for frame in frames]
+    by_size = [sorted(listed, key=lambda box: -box.area) for listed in named]
+    for count in range(max(map(len, by_size)), 0, -1):
+        rows = [
+            sorted(listed[:count], key=lambda b: b.x0 + b.x1) for listed in by_size if len(listed) >= count
+        ]
+        found = [Track(label, one, len(rows) / len(frames)) for one in zip(*rows, strict=True)]
+        if all(track.evidence >= evidence_min for track in found):
+            return found
+    return []
+
+
+def subjects(found: Sequence[Track]) -> tuple[Subject, ...]:
+    """The caption's subjects of tracks, the first as the main one. Only type and place are said."""
+    return tuple(
+        Subject(
+            TYPES=Types(type=TYPE_OF[track.label], sub_type=track.label.capitalize()),
+            appearance="",
+            action="",
+            expression="",
+            position=position(track, found),
+            is_main_subject=i == 0,
+        )
+        for i, track in enumerate(found)
+    )
+
+
+def position(track: Track, others: Sequence[Track]) -> str:
+    """Where a subject stays: side and depth, as far as every frame agrees; else empty."""
+    sides = {_side(box) for box in track.boxes}
+    said = [f"on the {side}" if side != "center" else "in the center" for side in sides if len(sides) == 1]
+    said += [f"in the {depth}" for depth in [_depth(track, others)] if depth]
+    return f"{', '.join(said).capitalize()}." if said else ""
+
+
+def _side(box: Box) -> str:
+    middle = box.centre[0]
+    return "left" if middle < LEFT_MAX else "right" if middle > RIGHT_MIN else "center"
+
+
+def _depth(track: Track, others: Sequence[Track]) -> str:
+    """Nearer and farther than another of its kind, which is about as large in life: twice its height or half of it."""
+    heights = [other.height for other in others if other.label == track.label]
+    if track.height * 2 <= max(heights):
+        return "background"
+    return "foreground" if track.height >= 2 * min(heights) else ""

@@ -1,0 +1,139 @@
+"""The shot expert on faces and figures of known size and turn."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from captioner.experts.boxes import Box
+from captioner.experts.shot import ShotExpert, agreed, yaw_ratio
+from pipeline.clip import Clip
+from pipeline.stage import checked
+
+WIDTH, HEIGHT = 1280, 720
+Rows = list[dict[str, Any]]
+
+
+def face(
+    frame: int, height: float, yaw_deg: float = 0.0, centre: tuple[float, float] = (0.5, 0.4)
+) -> dict[str, Any]:
+    """A face seen by a far camera: eyes 64 mm apart, the nose tip 35 mm before them, 160 mm from brow to chin."""
+    mm = height * HEIGHT / 160
+    turn = math.radians(yaw_deg)
+
+    def point(across: float, down: float, ahead: float) -> tuple[float, float]:
+        x_px = (across * math.cos(turn) + ahead * math.sin(turn)) * mm
+        return centre[0] + x_px / WIDTH, centre[1] + down * mm / HEIGHT
+
+    points = [point(-32, -35, 0), point(32, -35, 0), point(0, 10, 35), point(-25, 45, 0), point(25, 45, 0)]
+    half = height / 2 * 0.75 * HEIGHT / WIDTH
+    return {
+        "frame": frame,
+        "score": 0.9,
+        "x0": centre[0] - half,
+        "y0": centre[1] - height / 2,
+        "x1": centre[0] + half,
+        "y1": centre[1] + height / 2,
+        "landmarks": [value for xy in points for value in xy],
+    }
+
+
+def person(frame: int, y0: float, y1: float, x0: float = 0.4, x1: float = 0.6) -> dict[str, Any]:
+    return {"frame": frame, "label": "person", "score": 0.8, "x0": x0, "y0": y0, "x1": x1, "y1": y1}
+
+
+def measure(faces: Rows, objects: Rows, looked: tuple[int, ...] = (0, 48)) -> dict[str, Any]:
+    upstream = {
+        "faces": {"face_frames": list(looked), "faces": faces},
+        "objects": {"object_frames": list(looked), "objects": objects},
+    }
+    clip = Clip("c", "s", "v", 0, 96, 0.0, 4.0, 24.0, WIDTH, HEIGHT, upstream=upstream)
+    expert = ShotExpert()
+    return dict(checked(expert.columns, expert.measure(expert.load(), clip, None)))
+
+
+@pytest.mark.parametrize(
+    ("height", "shot_type"),
+    [
+        (0.04, "long_shot"),
+        (0.10, "full_shot"),
+        (0.20, "medium_shot"),
+        (0.45, "close_up"),
+        (0.95, "extreme_close_up"),
+    ],
+)
+def test_shot_type_by_face_height(height: float, shot_type: str) -> None:
+    row = measure([face(0, height), face(48, height)], [])
+    assert row["shot_type"] == shot_type
+    assert row["shot_scale"] == pytest.approx(height)
+    assert row["shot_type_confidence"] == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+    ("y0", "y1", "shot_type"),
+    [(0.4, 0.7, "long_shot"), (0.1, 0.95, "full_shot"), (0.3, 1.0, ""), (0.0, 0.9, "")],
+)
+def test_shot_type_by_a_whole_figure_without_a_face(y0: float, y1: float, shot_type: str) -> None:
+    figures = [person(frame, y0, y1, 0.46, 0.54) for frame in (0, 48)]
+    assert measure([], figures)["shot_type"] == shot_type
+
+
+def test_a_figure_that_does_not_stand_says_nothing() -> None:
+    assert measure([], [person(frame, 0.3, 0.8, 0.2, 0.8) for frame in (0, 48)])["shot_type"] == ""
+
+
+def test_the_face_of_someone_behind_the_main_person_does_not_count() -> None:
+    behind = [face(frame, 0.08, centre=(0.9, 0.2)) for frame in (0, 48)]
+    main = [person(frame, 0.1, 1.0, 0.2, 0.7) for frame in (0, 48)]
+    row = measure(behind, main)
+    assert (row["shot_type"], row["shot_position"]) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("yaw_deg", "position"),
+    [
+        (0, "front_view"),
+        (30, "front_view"),
+        (-30, "front_view"),
+        (45, ""),
+        (65, "side_view"),
+        (-80, "side_view"),
+    ],
+)
+def test_shot_position_by_the_heads_turn(yaw_deg: float, position: str) -> None:
+    row = measure([face(0, 0.3, yaw_deg), face(48, 0.3, yaw_deg)], [])
+    assert row["shot_position"] == position
+
+
+@pytest.mark.parametrize("yaw_deg", [0.0, 30.0, -45.0, 70.0])
+def test_yaw_ratio_is_the_tangent(yaw_deg: float) -> None:
+    clip = Clip("c", "s", "v", 0, 96, 0.0, 4.0, 24.0, WIDTH, HEIGHT)
+    one = face(0, 0.3, yaw_deg)
+    box = Box(0, "face", 0.9, one["x0"], one["y0"], one["x1"], one["y1"], tuple(one["landmarks"]))
+    assert yaw_ratio(box, clip) == pytest.approx(35 / 64 * math.tan(math.radians(yaw_deg)), abs=1e-6)
+
+
+def test_a_degenerate_face_is_finite() -> None:
+    clip = Clip("c", "s", "v", 0, 96, 0.0, 4.0, 24.0, WIDTH, HEIGHT)
+    assert math.isfinite(yaw_ratio(Box(0, "face", 0.9, 0, 0, 0, 0, (0.5,) * 10), clip))
+
+
+def test_without_people_nothing_is_said() -> None:
+    row = measure([], [{**person(0, 0.1, 0.9), "label": "dog"}])
+    assert (row["shot_type"], row["shot_angle"], row["shot_position"]) == ("", "", "")
+    numbers = ("shot_scale", "shot_type_confidence", "shot_angle_confidence", "shot_position_confidence")
+    assert {row[name] for name in numbers} == {None}
+
+
+def test_frames_that_disagree_say_nothing() -> None:
+    assert measure([face(0, 0.1), face(48, 0.4)], [])["shot_type"] == ""
+    assert measure([face(0, 0.3)], [])["shot_type"] == ""  # found on one frame of two
+
+
+def test_agreement_counts_every_frame_looked_at() -> None:
+    votes = [("front_view", 0.8), ("front_view", 1.0), ("side_view", 0.9)]
+    assert agreed(votes, 3, 0.6) == ("front_view", pytest.approx(0.6))
+    assert agreed(votes, 4, 0.6) == ("", None)
+    assert agreed([], 4, 0.6) == ("", None)

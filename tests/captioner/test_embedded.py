@@ -1,0 +1,173 @@
+"""The embedded captioner: what it says, what it never says, and the contract of its stages."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from captioner import STAGES
+from captioner.embedded import ENGINE, EmbeddedCaptioner, lighting, with_faces
+from captioner.experts.boxes import Box
+from captioner.schema import dumps, json_schema, loads
+from pipeline.clip import Clip
+from pipeline.stage import checked
+
+ROOT = Path(__file__).parents[2]
+LOOKED = [0, 48]
+
+
+def upstream(**changes: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Rows of every stage before: a person on the right in a dim picture, a steady camera."""
+    box = {"score": 0.9, "x0": 0.7, "y0": 0.1, "x1": 0.9, "y1": 0.9}
+    rows: dict[str, dict[str, Any]] = {
+        "flow": {
+            **{f"flow_{name}": [0.0] * 8 for name in ("time_s", "dx", "dy", "zoom", "roll_deg_s")},
+            "flow_inlier_share": [0.9] * 8,
+            "flow_still_share": [0.8] * 8,
+        },
+        "faces": {"face_frames": LOOKED, "faces": []},
+        "objects": {
+            "object_frames": LOOKED,
+            "objects": [{"frame": frame, "label": "person", **box} for frame in LOOKED],
+        },
+        "exposure": {"brightness": 0.2, "contrast": 0.2, "saturation": 0.3, "warmth": 0.0},
+    }
+    return rows | changes
+
+
+def caption(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The caption stage's row after all stages of the captioner ran, in their order."""
+    known = dict(rows)
+    row: dict[str, Any] = {}
+    for stage in STAGES:
+        seen = {name: known[name] for name in stage.requires}
+        clip = Clip("c", "s", "v", 0, 96, 0.0, 4.0, 24.0, 1280, 720, upstream=seen)
+        row = dict(checked(stage.columns, stage.measure(stage.load(), clip, None)))
+        pa.Table.from_pylist([row], schema=stage.columns)
+        known[stage.name] = row
+    return row
+
+
+def test_what_is_measured_is_said() -> None:
+    row = caption(upstream())
+    assert json.loads(row["caption"]) == {
+        "subjects": [
+            {
+                "TYPES": {"type": "Human", "sub_type": "Person"},
+                "appearance": "",
+                "action": "",
+                "expression": "",
+                "position": "On the right.",
+                "is_main_subject": True,
+            }
+        ],
+        "shot_type": "full_shot",
+        "shot_angle": "",
+        "shot_position": "",
+        "camera_motion": "The camera is static.",
+        "environment": "",
+        "lighting": "Dark.",
+    }
+    assert dumps(loads(row["caption"])) == row["caption"]
+    assert row["caption_engine"] == ENGINE == "rushes-embedded/1"
+    assert row["caption_status"] == "ok"
+    assert row["caption_fields"] == ["subjects", "shot_type", "camera_motion", "lighting"]
+    assert (row["concept_type"], row["concept_sub_type"]) == ("Human", "Person")
+
+
+def test_nothing_measured_is_an_honest_empty() -> None:
+    flow = {name: [] for name in upstream()["flow"]}
+    exposure = {"brightness": 0.4, "contrast": 0.2, "saturation": 0.3, "warmth": 0.0}
+    objects = {"object_frames": [0], "objects": []}
+    row = caption(upstream(flow=flow, objects=objects, exposure=exposure))
+    assert row["caption"] == (
+        '{"subjects":[],"shot_type":"","shot_angle":"","shot_position":"","camera_motion":"",'
+        '"environment":"","lighting":""}'
+    )
+    assert row["caption_fields"] == []
+    assert (row["concept_type"], row["concept_sub_type"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("dx", "says"), [(0.03, ""), (0.1, "The camera pans to the left."), (0.0, "The camera is static.")]
+)
+def test_slow_motion_behind_a_subject_that_fills_the_picture_is_not_claimed(dx: float, says: str) -> None:
+    rows = upstream()
+    rows["flow"]["flow_dx"] = [dx] * 8
+    for one in rows["objects"]["objects"]:
+        one["x0"], one["x1"] = 0.2, 0.8
+    assert json.loads(caption(rows)["caption"])["camera_motion"] == says
+
+
+def test_a_lone_face_is_a_person() -> None:
+    face = Box(0, "face", 0.9, 0.4, 0.2, 0.6, 0.6)
+    body = Box(0, "person", 0.8, 0.3, 0.1, 0.7, 1.0)
+    assert [(one.label, one.score) for one in with_faces([], [face])] == [("person", 0.9)]
+    assert with_faces([body], [face]) == [body]
+
+
+@pytest.mark.parametrize(
+    ("brightness", "contrast", "warmth", "says"),
+    [
+        (0.1, 0.2, 0.0, "Dark."),
+        (0.7, 0.1, 0.2, "Bright, low contrast, warm tones."),
+        (0.4, 0.3, -0.2, "High contrast, cool tones."),
+        (0.4, 0.2, 0.0, ""),
+    ],
+)
+def test_lighting(brightness: float, contrast: float, warmth: float, says: str) -> None:
+    row = {"brightness": brightness, "contrast": contrast, "saturation": 0.5, "warmth": warmth}
+    assert lighting(row) == says
+
+
+def test_stages_are_deterministic_picklable_and_follow_what_they_require() -> None:
+    assert caption(upstream()) == caption(upstream())
+    assert pickle.loads(pickle.dumps(STAGES)) == STAGES
+    done = {"flow", "faces", "objects", "exposure"}
+    for stage in STAGES:
+        assert set(stage.requires) <= done
+        done.add(stage.name)
+    names = [name for stage in STAGES for name in stage.columns.names]
+    assert len(names) == len(set(names))
+
+
+def test_settings_change_the_fingerprint() -> None:
+    assert EmbeddedCaptioner(most_subjects=2).fingerprint({}) != EmbeddedCaptioner().fingerprint({})
+    assert EmbeddedCaptioner().fingerprint({"camera": "a"}) != EmbeddedCaptioner().fingerprint(
+        {"camera": "b"}
+    )
+
+
+def test_importing_the_captioner_loads_no_heavy_library() -> None:
+    heavy = "{'torch', 'cv2', 'av', 'onnxruntime', 'rapidocr', 'ray', 'scenedetect'}"
+    code = f"import sys, captioner.engine, captioner; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_page_names_every_column_and_its_example_is_a_caption() -> None:
+    page = (ROOT / "docs" / "captions.md").read_text()
+    named = set(re.findall(r"`(\w+)`", page))
+    assert [name for stage in STAGES for name in stage.columns.names if name not in named] == []
+    assert [value for field in vocabularies() for value in field if value not in named] == []
+    example = page.split("```json\n")[1].split("```")[0]
+    assert loads(example).said() == (
+        "subjects",
+        "shot_type",
+        "shot_position",
+        "camera_motion",
+        "lighting",
+    )
+
+
+def vocabularies() -> list[list[str]]:
+    properties = json_schema()["properties"]
+    return [properties[name]["enum"] for name in ("shot_type", "shot_angle", "shot_position")]
