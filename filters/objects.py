@@ -1,0 +1,74 @@
+"""Everyday objects, people and animals, by YOLOX-nano."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from filters.base import ModelStage, onnx_session, shown, spread
+from filters.boxes import BOX, box
+from filters.coco import LABELS
+from filters.yolox import Yolox
+from pipeline.clip import Clip
+from pipeline.frames import VIEW
+from pipeline.stage import FrameBatch, Row
+
+OBJECT = pa.struct([*BOX, pa.field("label", pa.string())])
+"""BOX and the COCO class."""
+
+
+@dataclass(frozen=True)
+class Objects(ModelStage):
+    """Boxes of the 80 COCO classes on a few frames, best first within a frame.
+
+    `object_frames` lists the frames looked at; `person_count` is the most people on one of them; `object_labels` the
+    labels by their area times score over all frames, largest first.
+    """
+
+    name = "objects"
+    columns = pa.schema(
+        [
+            pa.field("person_count", pa.int32()),
+            pa.field("object_labels", pa.list_(pa.string())),
+            pa.field("object_frames", pa.list_(pa.int64())),
+            pa.field("objects", pa.list_(OBJECT)),
+        ]
+    )
+    frames = VIEW
+    weights = ("object.yolox_nano",)
+
+    every_s: float = 2.0
+    """About one frame for each so many seconds of the clip ..."""
+    most_frames: int = 4
+    """... and at most so many."""
+    score_min: float = 0.4
+    """Objectness times class score; 0.25 to 0.5 is usual for YOLOX."""
+    overlap_max: float = 0.45
+    """Intersection over union above which the weaker of two boxes of one class is dropped: YOLOX's own."""
+
+    def load(self) -> Yolox:
+        return Yolox(onnx_session(self.weight("object.yolox_nano")))
+
+    def measure(self, state: Yolox, clip: Clip, frames: FrameBatch | None) -> Row:
+        batch = shown(frames)
+        height, width = batch.images.shape[1:3]
+        looked: list[int] = []
+        objects: list[dict[str, Any]] = []
+        for i in spread(len(batch.images), clip.duration_s, self.every_s, self.most_frames):
+            looked.append(int(batch.frames[i]))
+            for found in state.detect(batch.images[i], self.score_min, self.overlap_max):
+                corners = box(found.corners_px, width, height, found.score)
+                objects.append({"frame": looked[-1], "label": LABELS[found.label], **corners})
+        people = [one["frame"] for one in objects if one["label"] == "person"]
+        weight: dict[str, float] = {}
+        for one in objects:
+            area = (one["x1"] - one["x0"]) * (one["y1"] - one["y0"])
+            weight[one["label"]] = weight.get(one["label"], 0.0) + area * one["score"]
+        return {
+            "person_count": max(people.count(frame) for frame in looked),
+            "object_labels": sorted(weight, key=lambda label: (-weight[label], label)),
+            "object_frames": looked,
+            "objects": objects,
+        }

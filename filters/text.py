@@ -1,0 +1,105 @@
+"""On-screen text: how much of the picture it covers, where, and what it says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from filters.base import ModelStage, Rgb, shown, spread
+from filters.boxes import BOX, box
+from filters.ocr import Line, OcrEngine, RapidEngine, Wanted, load_paddle, models_sha256
+from pipeline.clip import Clip
+from pipeline.frames import VIEW
+from pipeline.stage import FrameBatch, Row
+
+
+@dataclass(frozen=True)
+class Text(ModelStage):
+    """Lines that were detected and read on a few frames; a box whose content cannot be read is no text.
+
+    `text_area_ratio` is the largest share of a frame that its lines cover, `text_area_mean_ratio` the mean over the
+    frames of `text_frames`, `text_box_count` the most lines on one frame; `text` is a JSON list of the different lines.
+    """
+
+    name = "text"
+    columns = pa.schema(
+        [
+            pa.field("text_area_ratio", pa.float64()),
+            pa.field("text_area_mean_ratio", pa.float64()),
+            pa.field("text_box_count", pa.int32()),
+            pa.field("text", pa.string()),
+            pa.field("text_boxes", pa.list_(pa.struct(BOX))),
+            pa.field("text_frames", pa.list_(pa.int64())),
+            pa.field("text_engine", pa.string()),
+        ]
+    )
+    frames = VIEW
+    weights = ("ocr.det", "ocr.rec")
+
+    engine: Literal["rapidocr", "paddle"] = "rapidocr"
+    paddle_models: str = ""
+    """Folder with PaddleOCR's exported models in `det` and `rec`, for engine = paddle."""
+    every_s: float = 4.0
+    """About one frame for each so many seconds of the clip ..."""
+    most_frames: int = 4
+    """... and at most so many: reading is the dearest of the filters."""
+    most_lines: int = 8
+    """Largest lines of a frame that are read; a screen full of text is one long before its last line."""
+    side_px: int = 512
+    """Longer side of what the detector sees; frames are never enlarged. At 640 it finds more lines below 8 pixels,
+    mostly misread, for a third more time."""
+    min_height_ratio: float = 0.02
+    """Height of a line, as a share of the frame's short side, from which it is read: 7 of 360 pixels."""
+    max_height_ratio: float = 0.5
+    """Height of a line, as a share of the frame's, above which it is none: detectors box whole pictures."""
+    score_min: float = 0.5
+    """The recogniser's score from which a line counts: RapidOCR's own."""
+    min_chars: int = 2
+    """Letters and digits of a line from which it counts: detectors take round things for one letter."""
+
+    def settings(self) -> dict[str, Any]:
+        paddle = {"paddle_sha256": models_sha256(Path(self.paddle_models))} if self.engine == "paddle" else {}
+        return {name: value for name, value in super().settings().items() if name != "paddle_models"} | paddle
+
+    def load(self) -> OcrEngine:
+        if self.engine == "paddle":
+            return load_paddle(Path(self.paddle_models))
+        return RapidEngine(self.weight("ocr.det"), self.weight("ocr.rec"), self.side_px)
+
+    def measure(self, state: OcrEngine, clip: Clip, frames: FrameBatch | None) -> Row:
+        batch = shown(frames)
+        looked, areas, counts, boxes, said = [], [], [], [], []
+        for i in spread(len(batch.images), clip.duration_s, self.every_s, self.most_frames):
+            lines = self._lines(state, batch.images[i])
+            height, width = batch.images[i].shape[:2]
+            looked.append(int(batch.frames[i]))
+            areas.append(min(1.0, sum(line.area_px for line in lines) / (width * height)))
+            counts.append(len(lines))
+            for line in lines:
+                boxes.append({"frame": looked[-1], **box(line.bounds_px, width, height, line.score)})
+                said.append(line.text.strip())
+        return {
+            "text_area_ratio": max(areas),
+            "text_area_mean_ratio": float(np.mean(areas)),
+            "text_box_count": max(counts),
+            "text": json.dumps(list(dict.fromkeys(said)), ensure_ascii=False),
+            "text_boxes": boxes,
+            "text_frames": looked,
+            "text_engine": state.label,
+        }
+
+    def _lines(self, engine: OcrEngine, image: Rgb) -> list[Line]:
+        height, width = image.shape[:2]
+        wanted = Wanted(
+            self.min_height_ratio * min(height, width), self.max_height_ratio * height, self.most_lines
+        )
+        return [
+            line
+            for line in engine.read(image, wanted)
+            if line.score >= self.score_min and sum(map(str.isalnum, line.text)) >= self.min_chars
+        ]
