@@ -16,7 +16,8 @@ LEFT_MAX, RIGHT_MIN = 0.37, 0.63
 
 
 PROPS = frozenset({"Accessory", "Furniture", "Electronics", "Kitchenware", "Street", "Household"})
-"""Types that are the main subject only of a picture without any other: a table is larger than the people at it."""
+"""Types that are named beside a subject and never alone: the packaged detector takes a globe for a bowl and a bollard
+for a fire hydrant, surely and on every frame."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +60,17 @@ class Track:
 def tracks(boxes: Sequence[Box], frames: Sequence[int], limits: Limits) -> list[Track]:
     """The subjects, the main one first, then the others by weight; equals in the order of label and place.
 
+    Empty where there are props alone.
     Main is the heaviest of the label that weighs most in all, so that a crowd outweighs the bus behind it.
     """
     large = [box for box in boxes if box.area >= limits.area_min]
     labels = sorted({box.label for box in large})
     found = [track for label in labels for track in _of_label(label, large, frames, limits.evidence_min)]
-    if not found:
+    leading = [track for track in found if TYPE_OF[track.label] not in PROPS]
+    if not leading:
         return []
-    total = {label: sum(track.weight for track in found if track.label == label) for label in labels}
-    main = max(found, key=lambda one: (TYPE_OF[one.label] not in PROPS, total[one.label], one.weight))
+    total = {label: sum(track.weight for track in leading if track.label == label) for label in labels}
+    main = max(leading, key=lambda one: (total[one.label], one.weight))
     others = sorted((track for track in found if track is not main), key=lambda track: -track.weight)
     return [main, *others][: limits.most]
 
