@@ -1,0 +1,275 @@
+"""A whole shard set has no problem, and whatever happens to one is found."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.encode import EncodedClip
+from pipeline.frames import Decoder
+from pipeline.shards import SCHEMA, Manifest, ShardFile, ShardRow, write_shard
+from pipeline.store import LocalFiles
+from pipeline.verify import Fault, Problem, verify
+
+BUCKET = "t017-ar16x9"
+
+
+def clip(number: int, size: int = 3000, **changes: Any) -> EncodedClip:
+    data = np.random.default_rng(number).bytes(size)
+    plain = EncodedClip(
+        data=data,
+        media_type="video/mp4",
+        sha256=hashlib.sha256(data).hexdigest(),
+        width=448,
+        height=256,
+        frames=17,
+        fps=24,
+        audio_codec="aac",
+        audio_gap_s=0.0,
+        first_frame=number,
+        last_frame=number + 16,
+    )
+    return dataclasses.replace(plain, **changes)
+
+
+def row(number: int, media: EncodedClip | None = None, **changes: Any) -> ShardRow:
+    plain = ShardRow(
+        clip_id=f"{number:020x}",
+        video_id="v" * 20,
+        source_path="films/été.mkv",
+        start_s=number / 24,
+        end_s=(number + 17) / 24,
+        clip=media or clip(number),
+        bucket=BUCKET,
+        pool="256p",
+        crop=(0.0, 0.125, 1.0, 0.875),
+        caption='{"subjects":[],"shot_type":"long_shot"}',
+        caption_engine="rushes-embedded/1",
+        concept="Human > Woman",
+        scores={"motion_score": 0.25, "black_ratio": 0, "face_count": 2, "unknown": None},
+        provenance={"recipe": "1a2b3c4d", "stages": {"motion": "00ff00ff"}},
+        extra='{"licence": "CC0"}',
+    )
+    return dataclasses.replace(plain, **changes)
+
+
+def pool(root: Path, shards: Mapping[str, list[ShardRow]]) -> Path:
+    """A shard set in a folder: shards by path."""
+    files = []
+    for path, rows in shards.items():
+        data = write_shard(rows)
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(data)
+        files.append(ShardFile(path, hashlib.sha256(data).hexdigest(), len(data), len(rows)))
+    manifest = Manifest("256p", "1a2b3c4d", {"motion": "00ff00ff"}, tuple(files))
+    (root / "manifest.json").write_bytes(manifest.to_json())
+    return root
+
+
+def good(root: Path) -> Path:
+    return pool(
+        root,
+        {
+            f"{BUCKET}/part-a.parquet": [row(number) for number in range(6)],
+            f"{BUCKET}/part-b.parquet": [row(number) for number in range(6, 9)],
+            "t001-ar1x1/part-a.parquet": [image_row(20)],
+        },
+    )
+
+
+def image_row(number: int, **changes: Any) -> ShardRow:
+    media = clip(
+        number, frames=1, width=320, height=320, media_type="image/png", audio_codec=None, audio_gap_s=None
+    )
+    return row(number, media, bucket="t001-ar1x1", **changes)
+
+
+def problems(root: Path, **options: Any) -> list[Problem]:
+    return verify(LocalFiles(root), "", **options)
+
+
+def faults(root: Path, **options: Any) -> list[Fault]:
+    return [problem.fault for problem in problems(root, **options)]
+
+
+def relisted(root: Path) -> None:
+    """Makes the manifest agree with the files as they are now: what is left is what the rows themselves say."""
+    files = []
+    for path in sorted(root.glob("*/*.parquet")):
+        data = path.read_bytes()
+        name = str(path.relative_to(root))
+        files.append(
+            ShardFile(name, hashlib.sha256(data).hexdigest(), len(data), pq.read_metadata(path).num_rows)
+        )
+    (root / "manifest.json").write_bytes(Manifest("256p", "r", {}, tuple(files)).to_json())
+
+
+def test_a_whole_set_has_no_problem(tmp_path: Path) -> None:
+    assert problems(good(tmp_path)) == []
+    assert problems(tmp_path, digests=False) == []
+    (tmp_path / "run" / "shards").mkdir(parents=True)
+    good(tmp_path / "run" / "shards" / "256p")
+    assert verify(LocalFiles(tmp_path / "run"), "shards/256p") == []
+
+
+def test_missing_and_extra_files(tmp_path: Path) -> None:
+    good(tmp_path)
+    (tmp_path / BUCKET / "part-b.parquet").unlink()
+    (tmp_path / BUCKET / "part-c.parquet").write_bytes(b"x")
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "t999-ar1x1").mkdir()
+    found = {(problem.fault, problem.path) for problem in problems(tmp_path)}
+    assert found == {
+        (Fault.MISSING, f"{BUCKET}/part-b.parquet"),
+        (Fault.EXTRA, f"{BUCKET}/part-c.parquet"),
+        (Fault.EXTRA, "notes.txt"),
+        (Fault.EXTRA, "t999-ar1x1"),
+    }
+    (tmp_path / "manifest.json").unlink()
+    assert faults(tmp_path) == [Fault.MANIFEST]
+
+
+def test_a_file_where_a_bucket_should_be(tmp_path: Path) -> None:
+    good(tmp_path)
+    (tmp_path / "t001-ar1x1" / "part-a.parquet").unlink()
+    (tmp_path / "t001-ar1x1").rmdir()
+    (tmp_path / "t001-ar1x1").write_text("x")
+    assert faults(tmp_path) == [Fault.MISSING]
+
+
+@pytest.mark.parametrize("cut", [0, 1, 4, 1000, -1, -9])
+def test_truncation_is_found(tmp_path: Path, cut: int) -> None:
+    path = good(tmp_path) / BUCKET / "part-a.parquet"
+    path.write_bytes(path.read_bytes()[:cut])
+    assert faults(tmp_path) == [Fault.DIGEST]
+    assert faults(tmp_path, digests=False) == [Fault.UNREADABLE]
+
+
+def test_every_flipped_bit_is_found_by_the_digest(tmp_path: Path) -> None:
+    path = good(tmp_path) / BUCKET / "part-b.parquet"
+    data = path.read_bytes()
+    generator = np.random.default_rng(11)
+    for position in generator.integers(0, len(data), 200):
+        changed = bytearray(data)
+        changed[position] ^= 1 << int(generator.integers(8))
+        path.write_bytes(changed)
+        assert faults(tmp_path) == [Fault.DIGEST]
+
+
+def test_every_flipped_bit_of_the_data_is_found_without_the_digest(tmp_path: Path) -> None:
+    path = good(tmp_path) / BUCKET / "part-b.parquet"
+    data = path.read_bytes()
+    pages = []
+    metadata = pq.read_metadata(path)
+    for group in range(metadata.num_row_groups):
+        for position in range(metadata.num_columns):
+            column = metadata.row_group(group).column(position)
+            last = column.data_page_offset + column.total_compressed_size
+            pages.append((last - 8, last))  # within the page's body, behind its header
+            if column.path_in_schema == "media":
+                pages.append((column.data_page_offset + 100, last))
+    generator = np.random.default_rng(12)
+    for _ in range(200):
+        first, last = pages[int(generator.integers(len(pages)))]
+        changed = bytearray(data)
+        changed[int(generator.integers(first, last))] ^= 1 << int(generator.integers(8))
+        path.write_bytes(changed)
+        assert faults(tmp_path, digests=False) == [Fault.UNREADABLE]
+
+
+def test_a_flipped_bit_anywhere_never_stops_the_check(tmp_path: Path) -> None:
+    path = good(tmp_path) / BUCKET / "part-b.parquet"
+    data = path.read_bytes()
+    generator = np.random.default_rng(13)
+    for position in generator.integers(len(data) - 9000, len(data), 300):
+        changed = bytearray(data)
+        changed[position] ^= 1 << int(generator.integers(8))
+        path.write_bytes(changed)
+        problems(tmp_path, digests=False)
+
+
+def test_swapped_files_are_found(tmp_path: Path) -> None:
+    good(tmp_path)
+    one, other = tmp_path / BUCKET / "part-a.parquet", tmp_path / BUCKET / "part-b.parquet"
+    bytes_of_one = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(bytes_of_one)
+    assert faults(tmp_path) == [Fault.DIGEST, Fault.DIGEST]
+    assert faults(tmp_path, digests=False) == [Fault.ROWS, Fault.ROWS]
+
+
+def test_what_the_rows_say_is_checked_even_when_the_manifest_agrees(tmp_path: Path) -> None:
+    path = good(tmp_path) / BUCKET / "part-b.parquet"
+
+    def found_after(**columns: Any) -> set[Fault]:
+        table = pq.read_table(io.BytesIO(original))
+        for name, values in columns.items():
+            position = table.schema.get_field_index(name)
+            table = table.set_column(position, SCHEMA.field(name), pa.array(values, SCHEMA.field(name).type))
+        pq.write_table(table, path)
+        relisted(tmp_path)
+        return set(faults(tmp_path))
+
+    original = path.read_bytes()
+    assert found_after() == set()
+    medias = [clip(number).data for number in (6, 7, 8)]
+    assert found_after(media=[medias[1], medias[0], medias[2]]) == {Fault.MEDIA}
+    assert found_after(clip_id=["c", "b", "a"]) == {Fault.ROWS}
+    assert found_after(clip_id=["a", "a", "b"]) == {Fault.DUPLICATE}
+    assert found_after(clip_id=[row(3).clip_id, "a", "b"]) == {Fault.DUPLICATE}
+    assert found_after(width=[448, 256, 448]) == {Fault.BUCKET}
+    assert found_after(frames=[17, 17, 16]) == {Fault.BUCKET}
+    assert found_after(frames=[33, 33, 33]) == {Fault.BUCKET}
+    assert found_after(bucket=[BUCKET, BUCKET, "t033-ar1x1"]) == {Fault.BUCKET}
+    assert found_after(pool=["256p", "256p", "360p"]) == {Fault.BUCKET}
+    assert found_after(media_type=["video/mp4", "image/png", "video/mp4"]) == {Fault.MEDIA}
+    pq.write_table(pq.read_table(io.BytesIO(original)).drop_columns(["media_sha256"]), path)
+    relisted(tmp_path)
+    assert [str(problem) for problem in problems(tmp_path)] == [
+        f"rows: {BUCKET}/part-b.parquet: it lacks the columns media_sha256"
+    ]
+
+
+def test_a_clip_in_two_files_is_named(tmp_path: Path) -> None:
+    pool(tmp_path, {f"{BUCKET}/a.parquet": [row(1), row(2)], f"{BUCKET}/b.parquet": [row(2), row(3)]})
+    (problem,) = problems(tmp_path)
+    assert (problem.fault, problem.path, problem.clip_id) == (
+        Fault.DUPLICATE,
+        f"{BUCKET}/b.parquet",
+        row(2).clip_id,
+    )
+
+
+def test_media_is_checked_through_the_decoder(tmp_path: Path, make_video: Callable[..., Path]) -> None:
+    path = make_video(tmp_path / "c.mp4", frames=17, fps=24, size=(448, 256), bframes=2)
+    data = path.read_bytes()
+    whole = clip(1, data=data, sha256=hashlib.sha256(data).hexdigest(), audio_codec=None)
+    torn = bytearray(data)
+    torn[data.index(b"moov") - 600 : data.index(b"moov") - 200] = bytes(400)
+    wrong = {
+        2: dataclasses.replace(whole, frames=21),
+        3: dataclasses.replace(whole, fps=16),
+        4: dataclasses.replace(whole, audio_codec="aac"),
+        5: clip(5),
+        6: dataclasses.replace(whole, data=bytes(torn), sha256=hashlib.sha256(torn).hexdigest()),
+    }
+    root = tmp_path / "pool"
+    with Decoder() as decoder:
+        pool(root, {f"{BUCKET}/a.parquet": [row(1, whole)]})
+        assert problems(root, decoder=decoder, deep=True) == []
+        for number, media in wrong.items():
+            bucket = f"t{media.frames:03d}-ar16x9"
+            pool(root, {f"{bucket}/a.parquet": [row(number, media, bucket=bucket)]})
+            found = [fault for fault in faults(root, decoder=decoder, deep=True) if fault is not Fault.EXTRA]
+            assert found == [Fault.MEDIA]
+            shallow = [fault for fault in faults(root, decoder=decoder) if fault is not Fault.EXTRA]
+            assert shallow == ([] if number == 6 else [Fault.MEDIA])  # damage far behind the header
