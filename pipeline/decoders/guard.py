@@ -1,0 +1,75 @@
+"""What the decoding process gives up before it touches media, and the careful opening of files."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import io
+import os
+import resource
+import signal
+import stat
+from pathlib import Path
+
+from pipeline.reasons import MediaError, Reason
+
+# linux/sched.h and linux/prctl.h
+CLONE_NEWNET, CLONE_NEWUSER = 0x40000000, 0x10000000
+PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
+WRITTEN_BYTES = 64 << 20
+"""The most it may write to any one file: it has nothing to write but what libraries print."""
+BUFFER_BYTES = 1 << 18
+"""Read from the file at once."""
+
+
+def isolate(parent: int) -> bool:
+    """Ties this process to its parent and takes the network away; False where the system keeps it.
+
+    Must run while the process has one thread. The kernel kills this process when the thread that started it ends.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+    libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (WRITTEN_BYTES, WRITTEN_BYTES))
+    return bool(libc.unshare(CLONE_NEWNET) == 0 or libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0)
+
+
+def bound_memory(extra_bytes: int) -> None:
+    """Lets the address space grow by `extra_bytes` beyond what the loaded libraries take now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + extra_bytes
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    if hard != resource.RLIM_INFINITY:
+        most = min(most, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+
+
+def open_file(path: str) -> io.BufferedReader:
+    """The regular, non-empty file at `path`, open for reading; never blocks, never follows a link at the end.
+
+    Raises MediaError: not_found, not_a_file, unreadable, empty.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        reasons = {
+            errno.ENOENT: Reason.NOT_FOUND,
+            errno.ENOTDIR: Reason.NOT_FOUND,
+            errno.ELOOP: Reason.NOT_A_FILE,
+            errno.ENXIO: Reason.NOT_A_FILE,
+        }
+        reason = reasons.get(error.errno or 0, Reason.UNREADABLE)
+        raise MediaError(reason, error.strerror or "the file cannot be opened") from error
+    except ValueError as error:
+        raise MediaError(Reason.NOT_FOUND, "the path holds a null character") from error
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
+        os.close(handle)
+        if stat.S_ISREG(status.st_mode):
+            raise MediaError(Reason.EMPTY, "the file has no bytes")
+        raise MediaError(Reason.NOT_A_FILE, "not a regular file")
+    file: io.BufferedReader = io.BufferedReader(io.FileIO(handle), BUFFER_BYTES)
+    return file
