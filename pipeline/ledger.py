@@ -29,6 +29,6 @@ class Counts:
         names = {"in": self.entered, "kept": self.kept, "rejected": self.rejected}
         names |= {"failed": self.failed, "pending": self.pending}
         return {
-            name: int(value) if float(value).is_integer() else round(value, 3)
+            name: int(value) if float(value).is_integer() else round(float(value), 3)
             for name, value in names.items()
         }

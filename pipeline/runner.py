@@ -8,6 +8,7 @@ worker died is put aside after `MAX_DEATHS` deaths and recorded as failed, and i
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,10 +17,13 @@ from typing import Any, Generic, Protocol, TypeVar
 
 MAX_DEATHS = 3
 """Workers that one item may take with it before it is recorded as failed."""
+CLOSE_S = 5.0
+"""What an idle worker gets to end its child processes and remove its scratch files."""
 ITEM_DEADLINE_S = 900.0
 """Silence after which a worker is taken for hung and killed; decoding has its own, shorter deadlines."""
 
 U = TypeVar("U")
+V = TypeVar("V", contravariant=True)
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Done:
     """CPU or wall seconds by label, for the report's timings; never part of a run's output."""
 
 
-class Task(Protocol[U]):
+class Task(Protocol[V]):
     """One step of a run, picklable: what a worker loads once, and what it does with a unit."""
 
     @property
@@ -40,8 +44,8 @@ class Task(Protocol[U]):
         """Loads what every unit needs; closed with `close` if it has one."""
         ...
 
-    def name(self, unit: U) -> str: ...
-    def run(self, state: Any, unit: U, poison: Mapping[str, int]) -> Iterator[str | Done]:
+    def name(self, unit: V) -> str: ...
+    def run(self, state: Any, unit: V, poison: Mapping[str, int]) -> Iterator[str | Done]:
         """Does one unit: yields each item's id before touching it, then Done. Items in `poison` (id: worker deaths)
         are not touched but recorded as failed."""
         ...
@@ -51,7 +55,8 @@ class Task(Protocol[U]):
 class Pool:
     """Where units run. `workers` = 0 is this process; `ray_address` None is a Ray of this machine's own."""
 
-    workers: int = 0
+    workers: int | None = 0
+    """None: one a CPU of the cluster."""
     ray_address: str | None = None
 
 
@@ -88,18 +93,30 @@ def close(state: Any) -> None:
 
 
 class Worker:
-    """The body of a Ray actor: opens the task once, then runs the units that it is handed."""
+    """The body of a Ray actor: opens the task at its first unit, then runs the units that it is handed."""
 
     def __init__(self, task: Task[Any]) -> None:
         self._task = task
-        self._state = task.open()
+        self._opened: list[Any] = []
 
     def do(self, unit: Any, poison: Mapping[str, int]) -> Iterator[str | Done]:
-        yield from self._task.run(self._state, unit, poison)
+        if not self._opened:
+            self._opened.append(self._task.open())
+        yield from self._task.run(self._opened[0], unit, poison)
+
+    def here(self) -> None:
+        """Answers once the process is up."""
+
+    def close(self) -> None:
+        for state in self._opened:
+            close(state)
 
 
 class WorkerError(Exception):
-    """A worker raised: a fault of the program or of the storage, not of an item; the run stops."""
+    """A worker raised: a fault of the program or of the storage, not of an item; the run stops.
+
+    Its cause is what the worker raised.
+    """
 
 
 @dataclass
@@ -112,40 +129,61 @@ class _Flight(Generic[U]):
 
 
 class _RayRun(Generic[U]):
-    """One step on Ray actors: a fixed number of them, one unit in flight each, replaced when they die."""
+    """One step on Ray actors: a fixed number of them, one unit in flight each, replaced when they die.
+
+    Units go only to actors that have started, so that a cluster with less room than workers asked for still ends.
+    """
 
     def __init__(
         self, task: Task[U], units: Sequence[U], pool: Pool, observe: Callable[[U, Done], None]
     ) -> None:
         from pipeline.cluster import connect
 
-        self._ray = connect(pool.ray_address, pool.workers)
+        self._ray = connect(pool.ray_address, pool.workers or len(os.sched_getaffinity(0)))
         self._task = task
         self._waiting = deque(units)
-        self._workers = min(pool.workers, len(units))
+        workers = pool.workers or int(self._ray.cluster_resources().get("CPU", 1))
+        self._workers = max(1, min(workers, len(units)))
         self._observe = observe
         self._deaths: dict[str, Counter[str]] = {}
+        self._stillborn = 0
+        self._starting: dict[Any, Any] = {}
+        self._idle: list[Any] = []
         self._flights: dict[Any, _Flight[U]] = {}
 
     def run(self) -> None:
-        idle = [self._actor() for _ in range(self._workers)]
         try:
+            for _ in range(self._workers):
+                self._start()
+            heard = time.monotonic()
             while self._waiting or self._flights:
-                while idle and self._waiting:
-                    self._launch(idle.pop(), self._waiting.popleft())
-                idle += self._next_events()
+                while self._idle and self._waiting:
+                    self._launch(self._idle.pop(), self._waiting.popleft())
+                if self._next() or self._flights:
+                    heard = time.monotonic()
+                elif time.monotonic() - heard > ITEM_DEADLINE_S:
+                    raise WorkerError(f"{self._task.label}: no worker could start: is the cluster full?")
         finally:
-            for flight in self._flights.values():
-                idle.append(flight.actor)
-            for actor in idle:
+            self._part()
+
+    def _part(self) -> None:
+        """Ends the actors: the idle ones tidy up first, those in the middle of a unit are killed."""
+        closing = [actor.close.remote() for actor in self._idle]
+        try:
+            if closing:
+                self._ray.wait(closing, num_returns=len(closing), timeout=CLOSE_S, fetch_local=False)
+        finally:
+            busy = [flight.actor for flight in self._flights.values()]
+            for actor in (*self._idle, *self._starting.values(), *busy):
                 self._ray.kill(actor)
 
-    def _actor(self) -> Any:
+    def _start(self) -> None:
         options: dict[str, Any] = {"num_cpus": 1, "max_restarts": 0, "max_task_retries": 0}
         gpus = getattr(self._task, "gpus", 0)
         if gpus:
             options["num_gpus"] = gpus
-        return self._ray.remote(Worker).options(**options).remote(self._task)
+        actor = self._ray.remote(Worker).options(**options).remote(self._task)
+        self._starting[actor.here.remote()] = actor
 
     def _launch(self, actor: Any, unit: U) -> None:
         poison = {i: n for i, n in self._deaths.get(self._task.name(unit), {}).items() if n >= MAX_DEATHS}
@@ -153,39 +191,58 @@ class _RayRun(Generic[U]):
         # it is always the last one heard.
         options = {"num_returns": "streaming", "_generator_backpressure_num_objects": 1}
         events = actor.do.options(**options).remote(unit, poison)
-        flight = _Flight(actor, unit, events, None, time.monotonic())
-        self._flights[events] = flight
+        self._flights[events] = _Flight(actor, unit, events, None, time.monotonic())
 
-    def _next_events(self) -> list[Any]:
-        """Waits for something to happen; gives back the actors that became idle."""
-        ready, _ = self._ray.wait(list(self._flights), num_returns=1, timeout=5.0, fetch_local=False)
-        idle = []
-        for events in ready:
-            flight = self._flights[events]
-            try:
-                event = self._ray.get(next(events))
-            except StopIteration:
-                idle.append(self._flights.pop(events).actor)
-                continue
-            except self._ray.exceptions.RayActorError:
-                idle.append(self._replace(events))
-                continue
-            except self._ray.exceptions.RayTaskError as error:
-                raise WorkerError(str(error.cause) if error.cause else str(error)) from error
+    def _next(self) -> bool:
+        """Waits for something to happen and deals with it; False when nothing did."""
+        waited = [*self._starting, *self._flights]
+        ready, _ = self._ray.wait(waited, num_returns=1, timeout=5.0, fetch_local=False)
+        for one in ready:
+            if one in self._starting:
+                self._started(one)
+            else:
+                self._event(self._flights[one])
+        for flight in list(self._flights.values()):
+            if time.monotonic() - flight.heard > ITEM_DEADLINE_S:
+                self._ray.kill(flight.actor)
+                self._bury(flight)
+        return bool(ready)
+
+    def _started(self, hello: Any) -> None:
+        actor = self._starting.pop(hello)
+        try:
+            self._ray.get(hello)
+        except self._ray.exceptions.RayActorError as error:
+            self._stillborn += 1
+            if self._stillborn >= MAX_DEATHS:
+                said = str(error).strip().split("\n")[0]
+                raise WorkerError(
+                    f"{self._task.label}: {MAX_DEATHS} workers died before they had begun: {said}"
+                ) from None
+            self._start()
+        else:
+            self._idle.append(actor)
+
+    def _event(self, flight: _Flight[U]) -> None:
+        """The next thing that a worker says: an item's name, the end of the unit, or its own end."""
+        try:
+            event = self._ray.get(next(flight.events))
+        except StopIteration:
+            self._idle.append(self._flights.pop(flight.events).actor)
+        except self._ray.exceptions.RayActorError:
+            self._bury(flight)
+        except self._ray.exceptions.RayTaskError as error:
+            raise WorkerError(str(error.cause or error)) from (error.cause or error)
+        else:
             flight.heard = time.monotonic()
             if isinstance(event, Done):
                 self._observe(flight.unit, event)
             else:
                 flight.item = event
-        for events, flight in list(self._flights.items()):
-            if time.monotonic() - flight.heard > ITEM_DEADLINE_S:
-                self._ray.kill(flight.actor)
-                idle.append(self._replace(events))
-        return idle
 
-    def _replace(self, events: Any) -> Any:
+    def _bury(self, flight: _Flight[U]) -> None:
         """A new actor for one that died; its unit goes back to the head of the queue."""
-        flight = self._flights.pop(events)
+        del self._flights[flight.events]
         deaths = self._deaths.setdefault(self._task.name(flight.unit), Counter())
         deaths[flight.item or ""] += 1
         if deaths[""] >= MAX_DEATHS:
@@ -194,4 +251,4 @@ class _RayRun(Generic[U]):
                 f"{self._task.name(flight.unit)}: see the Ray logs, or run with --workers 0"
             )
         self._waiting.appendleft(flight.unit)
-        return self._actor()
+        self._start()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import errno
 import glob
+import hashlib
 import io
 import json
+import math
 import os
 import shutil
 import stat
@@ -19,29 +22,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.reasons import MediaError, Reason
+from pipeline.store import StorageError, storage_faults
 
 VIDEO_SUFFIXES = frozenset(
-    (
-        ".mp4",
-        ".m4v",
-        ".mov",
-        ".mkv",
-        ".webm",
-        ".avi",
-        ".mpg",
-        ".mpeg",
-        ".m2v",
-        ".ts",
-        ".m2ts",
-        ".mts",
-        ".vob",
-        ".flv",
-    )
-    + (".f4v", ".wmv", ".asf", ".ogv", ".ogg", ".3gp", ".3g2", ".mxf")
+    """.mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .m2v .ts .m2ts .mts .vob .flv .f4v .wmv .asf .ogv .ogg .3gp .3g2
+    .mxf""".split()  # noqa: SIM905 - a list of suffixes reads better so
 )
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"))
 MEDIA_SUFFIXES = VIDEO_SUFFIXES | IMAGE_SUFFIXES
 """What a folder is searched for; a file that is named outright is taken whatever its name."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MANIFEST_SUFFIXES = frozenset((".csv", ".jsonl", ".parquet"))
 
 
@@ -82,11 +72,11 @@ class Sources:
             yield from self._remote(source)
             return
         path = Path(os.path.abspath(source))
-        if path.suffix.lower() in MANIFEST_SUFFIXES and path.is_file():
-            yield from self._manifest(source, path.read_bytes(), str(path.parent))
-        elif path.is_dir():
+        if path.suffix.lower() in MANIFEST_SUFFIXES and os.path.isfile(path):
+            yield from self._manifest(source, _manifest_bytes(path), str(path.parent))
+        elif os.path.isdir(path):
             yield from _folder(path)
-        elif not path.exists() and glob.has_magic(source):
+        elif not os.path.exists(path) and glob.has_magic(source):
             found = sorted(glob.glob(source, recursive=True))
             if not found:
                 yield _refusal(source, Reason.NOT_FOUND, "no file matches this pattern")
@@ -115,6 +105,8 @@ class Sources:
             raise SourceError(
                 f"cannot list {source}: no permission ({error}): check the credentials"
             ) from error
+        except storage_faults() as error:
+            raise SourceError(f"cannot list {source}: {type(error).__name__}: {error}") from error
 
     def _manifest(self, source: str, data: bytes, folder: str) -> Iterator[Item]:
         roots = [folder, *(r if is_url(r) else os.path.abspath(r) for r in self.roots)]
@@ -126,7 +118,7 @@ class Sources:
                     here, Reason.BAD_ROW, f"row {number} has no usable '{self.path_column}' column"
                 )
                 continue
-            extra = {k: v for k, v in (row or {}).items() if k != self.path_column and v is not None}
+            extra = {k: v for k, v in (row or {}).items() if k != self.path_column and not _missing(v)}
             path = named if is_url(named) else os.path.normpath(os.path.join(folder, named))
             if is_url(folder) and not is_url(named):
                 path = f"{folder}/{named}"
@@ -183,6 +175,11 @@ def _folder(path: Path) -> Iterator[Item]:
     yield from refused
 
 
+def _missing(value: Any) -> bool:
+    """Is this cell empty? A float that is not a number is how some tables say so."""
+    return value is None or (isinstance(value, float) and value != value)
+
+
 def _refusal(path: str, reason: Reason, message: str) -> Item:
     return Item(path=path, refused=(reason, message))
 
@@ -199,6 +196,13 @@ def _inside(path: str, root: str) -> bool:
     if is_url(path):
         return path.startswith(root.rstrip("/") + "/") and ".." not in path.split("/")
     return os.path.commonpath([os.path.realpath(path), os.path.realpath(root)]) == os.path.realpath(root)
+
+
+def _manifest_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SourceError(f"cannot read the manifest {path}: {error.strerror}") from error
 
 
 def _rows(source: str, data: bytes) -> Iterator[dict[str, Any] | None]:
@@ -222,11 +226,15 @@ def _rows(source: str, data: bytes) -> Iterator[dict[str, Any] | None]:
         return
     for line in text.splitlines():
         if line.strip():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                row = None
-            yield row if isinstance(row, dict) else None
+            yield _json_row(line)
+
+
+def _json_row(line: str) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return row if isinstance(row, dict) else None
 
 
 class Fetcher:
@@ -255,7 +263,11 @@ class Fetcher:
             fs.get_file(inner, str(target))
         except FileNotFoundError as error:
             raise MediaError(Reason.NOT_FOUND, f"{path} is no longer stored there") from error
-        except OSError as error:
+        except storage_faults() as error:
+            if getattr(error, "errno", None) in FULL:  # this machine's fault, not the item's
+                raise StorageError(
+                    f"no room for a copy of {path} in {self._folder}: free some space"
+                ) from error
             raise MediaError(Reason.UNREADABLE, f"{path} could not be fetched: {error}") from error
         return target
 
@@ -269,18 +281,24 @@ class Fetcher:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def partition(names: Sequence[str], most: int) -> list[slice]:
-    """Cuts an ordered list into runs of at most `most` whose borders depend on the names alone, not on positions:
-    one name more or less changes the run that it falls into and no other (content-defined chunking)."""
-    import hashlib
-
-    slices, start = [], 0
+def partition(
+    names: Sequence[str], most: int, weights: Sequence[float] = (), heaviest: float = math.inf
+) -> list[slice]:
+    """Cuts an ordered list into runs of at most `most` names and, by `weights`, of `heaviest` together (a heavier
+    name runs alone). The borders depend on names and weights, not on positions: one name more or less changes the
+    run that it falls into, and those after it at most to the next name that is a border by its hash (content-defined
+    chunking)."""
+    slices, start, load = [], 0, 0.0
     for position, name in enumerate(names):
-        size = position + 1 - start
+        weight = weights[position] if weights else 0.0
+        if position > start and load + weight > heaviest:
+            slices.append(slice(start, position))
+            start, load = position, 0.0
+        load += weight
         border = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) % max(1, most // 2) == 0
-        if border or size == most:
+        if border or position + 1 - start == most:
             slices.append(slice(start, position + 1))
-            start = position + 1
+            start, load = position + 1, 0.0
     if start < len(names):
         slices.append(slice(start, len(names)))
     return slices

@@ -1,19 +1,23 @@
 """The run directory: atomic files, and the ledger that says which of them count.
 
-The commit protocol: write to a temporary file in the same directory, fsync, link to the final name, fsync the
+The commit protocol: write to a temporary file in the run's scratch folder, fsync, link to the final name, fsync the
 directory; then the same for the unit's ledger entry. A file is complete or absent, and readers follow the ledger, so
 `kill -9` anywhere loses at most the units in flight. On an object store one PUT takes the place of the link.
+One driver at a time works on a run; on a local disk a lock sees to it.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import io
 import json
 import os
 import secrets
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,10 +27,18 @@ import pyarrow.parquet as pq
 
 TEMPORARY = ".tmp-"
 """Prefix of files that are being written; whatever bears it after a crash may be deleted."""
+SCRATCH = ".tmp-files"
+"""The folder of a local run in which they lie: one place to sweep, on the same filesystem as their final names."""
+LOCK = ".lock"
+"""Locked by the driver that works on a local run."""
 
 
 class StorageError(Exception):
     """The run directory cannot be read or written; the sentence says where and what to do."""
+
+
+class Busy(StorageError):
+    """Another process works on this run."""
 
 
 class Files(Protocol):
@@ -52,13 +64,16 @@ class LocalFiles:
     def size(self, path: str) -> int | None:
         try:
             return (self.root / path).stat().st_size
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def names(self, folder: str) -> list[str]:
+        return [name for name in self._listed(folder) if not name.startswith(TEMPORARY)]
+
+    def _listed(self, folder: str) -> list[str]:
         try:
-            return sorted(n for n in os.listdir(self.root / folder) if not n.startswith(TEMPORARY))
-        except FileNotFoundError:
+            return sorted(os.listdir(self.root / folder))
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
     def create(self, path: str, data: bytes) -> None:
@@ -85,9 +100,16 @@ class LocalFiles:
     def remove(self, path: str) -> None:
         (self.root / path).unlink(missing_ok=True)
 
+    def sweep(self) -> None:
+        """Removes what a crash has left half written. Only for the one who holds the run's lock."""
+        for name in self._listed(SCRATCH):
+            self.remove(f"{SCRATCH}/{name}")
+
     def _written(self, final: Path, data: bytes) -> Path:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        temporary = final.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
+        scratch = self.root / SCRATCH
+        for folder in (final.parent, scratch):
+            folder.mkdir(parents=True, exist_ok=True)
+        temporary = scratch / f"{TEMPORARY}{secrets.token_hex(8)}"
         try:
             with temporary.open("xb") as file:
                 file.write(data)
@@ -115,7 +137,10 @@ class RemoteFiles:
     def _at(self, path: str) -> tuple[Any, str]:
         import fsspec
 
-        fs, root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
+        try:
+            fs, root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
+        except (ImportError, ValueError) as error:
+            raise StorageError(f"cannot open the run {self.url}: {error}") from error
         return fs, f"{root.rstrip('/')}/{path}"
 
     def read(self, path: str) -> bytes:
@@ -145,7 +170,10 @@ class RemoteFiles:
 
     def remove(self, path: str) -> None:
         fs, full = self._at(path)
-        fs.rm_file(full)
+        try:
+            fs.rm_file(full)
+        except FileNotFoundError:
+            return
 
 
 def open_files(root: str) -> Files:
@@ -209,6 +237,25 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Last:
+    """What the attempts before left of a unit: its files, the items that failed, and the number of this attempt."""
+
+    outputs: tuple[Output, ...] = ()
+    failed: frozenset[str] | None = None
+    """None when there was no attempt: everything is to be done."""
+    attempt: int = 1
+
+    def wants(self, item: str) -> bool:
+        """Is this item to be done now?"""
+        return self.failed is None or item in self.failed
+
+    @property
+    def suffix(self) -> str:
+        """What sets the files of this attempt apart from those of the attempts before, which stay."""
+        return "" if self.failed is None else f".r{self.attempt}"
+
+
+@dataclass(frozen=True)
 class Store:
     """One run: its files and its ledger. Cheap to pickle; every worker has its own."""
 
@@ -218,11 +265,64 @@ class Store:
     def files(self) -> Files:
         return open_files(self.root)
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds a local run for this process, and clears what a crash has left half written.
+
+        Raises Busy when another process holds it. A run on an object store is not locked: there two drivers write
+        equal bytes under equal names.
+        """
+        files = self.files
+        if not isinstance(files, LocalFiles):
+            yield
+            return
+        try:
+            files.root.mkdir(parents=True, exist_ok=True)
+            handle = os.open(files.root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise cannot_write(self.root, LOCK, error) from error
+        try:
+            _take(handle, self.root)
+            files.sweep()
+            yield
+        finally:
+            os.close(handle)
+
+    def read(self, path: str) -> bytes:
+        """The bytes of a file; FileNotFoundError when it is not there, StorageError when it cannot be read."""
+        try:
+            return self.files.read(path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise FileNotFoundError(path) from None
+        except storage_faults() as error:
+            raise cannot_read(self.root, path, error) from error
+
+    def size(self, path: str) -> int | None:
+        """The bytes that a file has, None when it is not there; StorageError when that cannot be seen."""
+        try:
+            return self.files.size(path)
+        except storage_faults() as error:
+            raise cannot_read(self.root, path, error) from error
+
+    def names(self, folder: str) -> list[str]:
+        """What lies in a folder, in order; nothing when it is not there."""
+        try:
+            return self.files.names(folder)
+        except storage_faults() as error:
+            raise cannot_read(self.root, folder, error) from error
+
+    def remove(self, path: str) -> None:
+        """Removes a file that no longer counts, if it is there."""
+        try:
+            self.files.remove(path)
+        except storage_faults() as error:
+            raise cannot_write(self.root, path, error) from error
+
     def put(self, path: str, data: bytes, rows: int) -> Output:
         """Commits one file of a unit; it counts once the unit's entry names it."""
         try:
             self.files.create(path, data)
-        except OSError as error:
+        except storage_faults() as error:
             raise cannot_write(self.root, path, error) from error
         return Output(path=path, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data), rows=rows)
 
@@ -232,37 +332,45 @@ class Store:
     def put_text(self, path: str, text: str) -> None:
         """Replaces a file that is not a unit's output, such as run.toml, unless it already says so."""
         data = text.encode()
-        try:
-            if self.files.size(path) != len(data) or self.files.read(path) != data:
-                self.files.replace(path, data)
-        except OSError as error:
-            raise cannot_write(self.root, path, error) from error
+        if self.size(path) != len(data) or self.read(path) != data:
+            self._replace(path, data)
 
     def record(self, entry: Entry) -> None:
         """Makes a unit count: its entry is written after its files."""
+        self._replace(f"ledger/{entry.step}/{entry.unit}.json", entry.to_json())
+
+    def _replace(self, path: str, data: bytes) -> None:
         try:
-            self.files.replace(f"ledger/{entry.step}/{entry.unit}.json", entry.to_json())
-        except OSError as error:
-            raise cannot_write(self.root, f"ledger/{entry.step}", error) from error
+            self.files.replace(path, data)
+        except storage_faults() as error:
+            raise cannot_write(self.root, path, error) from error
 
     def entry(self, step: str, unit: str) -> Entry | None:
-        """The unit's entry, if it is finished and its files are there in full."""
+        """The unit's entry, if it is finished, can be read, and its files are there in full."""
         try:
-            entry = Entry.from_json(self.files.read(f"ledger/{step}/{unit}.json"))
-        except FileNotFoundError:
+            entry = Entry.from_json(self.read(f"ledger/{step}/{unit}.json"))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
-        whole = all(self.files.size(output.path) == output.bytes for output in entry.outputs)
+        whole = all(self.size(output.path) == output.bytes for output in entry.outputs)
         return entry if whole else None
+
+    def last(self, step: str, unit: str, retry: bool) -> Last:
+        """On a retry, what the unit's entry says of the attempts before; otherwise a blank sheet."""
+        entry = self.entry(step, unit) if retry else None
+        if entry is None:
+            return Last()
+        attempts = 1 + max((failure.attempts for failure in entry.failures), default=0)
+        return Last(entry.outputs, frozenset(failure.item for failure in entry.failures), attempts)
 
     def entries(self, step: str) -> Iterator[Entry]:
         """Every entry of a step, whole or not, in order of unit."""
-        for name in self.files.names(f"ledger/{step}"):
-            yield Entry.from_json(self.files.read(f"ledger/{step}/{name}"))
+        for name in self.names(f"ledger/{step}"):
+            yield Entry.from_json(self.read(f"ledger/{step}/{name}"))
 
     def table(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
         """One Parquet file of the run, its page checksums verified."""
         try:
-            data = self.files.read(path)
+            data = self.read(path)
             return pq.read_table(
                 pa.BufferReader(data), columns=columns, use_threads=False, page_checksum_verification=True
             )
@@ -296,7 +404,13 @@ def parquet_bytes(table: pa.Table, row_group_size: int = 65536) -> bytes:
     return sink.getvalue()
 
 
-def cannot_write(root: str, path: str, error: OSError) -> StorageError:
+def storage_faults() -> tuple[type[Exception], ...]:
+    """What a filesystem raises when it fails: OSError, and on S3 the client's own family."""
+    botocore = sys.modules.get("botocore.exceptions")
+    return (OSError,) if botocore is None else (OSError, botocore.BotoCoreError)
+
+
+def cannot_write(root: str, path: str, error: Exception) -> StorageError:
     """One sentence for a full disk, a lost permission or a lost store."""
     ways = {
         errno.ENOSPC: "the disk is full: free some space",
@@ -305,6 +419,26 @@ def cannot_write(root: str, path: str, error: OSError) -> StorageError:
         errno.EACCES: "no permission to write there: change it or choose another --out",
         errno.EPERM: "no permission to write there: change it or choose another --out",
         errno.EROFS: "the filesystem is read-only: choose another --out",
+        errno.EEXIST: "that is a file and no folder: choose another --out",
+        errno.ENOTDIR: "that is a file and no folder: choose another --out",
     }
-    way = ways.get(error.errno or 0, f"{type(error).__name__}: {error}")
+    way = ways.get(getattr(error, "errno", None) or 0, f"{type(error).__name__}: {error}")
     return StorageError(f"cannot write {path} in run {root}: {way}, then run the same command again")
+
+
+def cannot_read(root: str, path: str, error: Exception) -> StorageError:
+    """One sentence for a lost permission or a lost store."""
+    if isinstance(error, PermissionError):
+        return StorageError(f"cannot read {path} in run {root}: no permission: change it and run again")
+    return StorageError(f"cannot read {path} in run {root}: {type(error).__name__}: {error}")
+
+
+def _take(handle: int, root: str) -> None:
+    """Locks an open file without waiting; a filesystem without locks is trusted to have one driver."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Busy(f"another process works on {root}: wait for it, or stop it, and run this again") from None
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+            raise cannot_write(root, LOCK, error) from error

@@ -1,0 +1,416 @@
+"""What the commands do: settings resolved, a run opened, the steps in order, and the exit status."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from filters import dedup
+from jobs import config as settings
+from jobs.account import Account, funnel
+from jobs.config import Config, ConfigError
+from jobs.pools import CONCEPT_COLUMNS, DUPLICATE_COLUMNS, Pools, by_clip
+from jobs.progress import Progress
+from jobs.run import NotReady, Run, caption_names, chosen_stages
+from jobs.shards import Shards
+from jobs.tables import origins, schema
+from pipeline import recipe as recipes
+from pipeline import weights as weighing
+from pipeline import whatif as comparing
+from pipeline.cluster import disconnect
+from pipeline.runner import Pool
+from pipeline.sources import Sources
+from pipeline.store import Store
+
+FAILED = 3
+"""Exit status: more failed than the run allows, or nothing was kept."""
+STEPS = ("ingest", "segment", "annotate", "caption", "dedup", "select", "balance", "shard", "report")
+
+
+def resolve(
+    out: str,
+    file: Path | None,
+    overrides: Sequence[str],
+    flags: Mapping[str, Any],
+    need_sources: bool = False,
+) -> Config:
+    """The settings of a run: RUN/run.toml as it stands, else the defaults; over them the file, --set, and flags."""
+    plain: dict[str, Any] = {}
+    if file is not None:
+        plain = settings.load(file).model_dump(mode="json", exclude_unset=True)
+    elif is_run(out):
+        plain = settings.loads(store_at(out).read("run.toml"), f"{out}/run.toml")
+    for override in overrides:
+        _put(plain, *_assignment(override))
+    for key, value in flags.items():
+        if value not in (None, (), []):
+            _put(plain, key.split("."), list(value) if isinstance(value, tuple) else value)
+    where = "the settings given" if overrides or any(flags.values()) else f"{out}/run.toml"
+    found = settings.absolute(settings.parse(plain, str(file) if file is not None else where), Path.cwd())
+    if need_sources and not found.sources:
+        raise ConfigError("no SOURCE given: name a folder, a file, a pattern or a manifest")
+    check(found)
+    return found
+
+
+def check(config: Config) -> None:
+    """Looks at every setting that is not a plain value, so that a fault is said before any work is done."""
+    config.limits()
+    config.segmenter()
+    config.deduplicator()
+    known = pa.schema(
+        [*schema(chosen_stages(config)), *(dedup.DUPLICATES.field(n) for n in DUPLICATE_COLUMNS)]
+    )
+    names = []
+    for name in config.recipes:
+        recipe = recipes.load(name)
+        recipes.check(recipe, known)
+        names.append(recipe.name)
+        if recipe.balance and not set(CONCEPT_COLUMNS) <= set(known.names):
+            raise ConfigError(f"{name} balances by concept: the run's stages must have 'caption' among them")
+    if len(set(names)) < len(names):
+        raise ConfigError(f"recipes: two of them make a pool of the same name: {', '.join(names)}")
+    for pool in config.shard.pools:
+        if pool not in names:
+            raise ConfigError(
+                f"shard.pools has '{pool}', which is none of the run's recipes: {', '.join(names)}"
+            )
+
+
+def _assignment(text: str) -> tuple[list[str], Any]:
+    key, sign, value = text.partition("=")
+    if not sign:
+        raise ConfigError(f"--set {text}: write it as KEY=VALUE")
+    try:
+        return key.strip().split("."), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip().split("."), value.strip()  # a bare word is a string
+
+
+def _put(plain: dict[str, Any], keys: Sequence[str], value: Any) -> None:
+    for key in keys[:-1]:
+        plain = plain.setdefault(key, {})
+        if not isinstance(plain, dict):
+            raise ConfigError(f"{'.'.join(keys)}: '{key}' is a value, not a table")
+    plain[keys[-1]] = value
+
+
+def store_at(root: str) -> Store:
+    return Store(root if "://" in root else os.path.abspath(root))
+
+
+def is_run(root: str) -> bool:
+    return store_at(root).size("run.toml") is not None
+
+
+@contextmanager
+def opened(
+    out: str, config: Config, workers: int | None, ray_address: str | None, quiet: bool
+) -> Iterator[Run]:
+    """The run directory with these settings written into it, held for this process; nothing runs on afterwards."""
+    if workers is None and ray_address is None:
+        workers = len(os.sched_getaffinity(0))
+    store = store_at(out)
+    with store.locked():
+        store.put_text("run.toml", settings.dump(config))
+        try:
+            yield Run(store, config, Pool(workers, ray_address), Progress(quiet=quiet))
+        finally:
+            disconnect()
+
+
+def plan(out: str, config: Config) -> str:
+    """What a run with these settings would do, in words."""
+    items = Sources(config.sources, config.ingest.roots, config.ingest.path_column).list()
+    refused = sum(item.refused is not None for item in items)
+    stages = chosen_stages(config)
+    lines = [
+        f"run       {out}",
+        f"ingest    {len(items)} items, {sum(i.bytes for i in items) / 2**20:.1f} MiB"
+        + (f"; {refused} cannot be used" if refused else ""),
+        "segment   TransNetV2 and PySceneDetect in one decode pass, keeping a proxy for the stages",
+    ]
+    for stage in stages:
+        step = "caption " if stage.name in caption_names() else "annotate"
+        lines.append(f"{step}  {stage.name}: {', '.join(stage.columns.names)}")
+    lines.append("dedup     near duplicates by perceptual hash")
+    for name in config.recipes:
+        found = recipes.load(name)
+        lines.append(f"select    {found.name}: " + "; ".join(f"{r.column} {r.threshold}" for r in found.own))
+    lines.append(f"shard     {', '.join(config.shard.pools)}")
+    lines.append("report    report.html")
+    return "\n".join(lines)
+
+
+def annotate_names(config: Config) -> list[str]:
+    """The stages that `rushes annotate` runs."""
+    return [stage.name for stage in chosen_stages(config) if stage.name not in caption_names()]
+
+
+# --- the steps
+
+
+def reopened(root: str, file: Path | None, overrides: Sequence[str]) -> Config:
+    """The settings of a run that exists, with what is given over them."""
+    if not is_run(root):
+        raise NotReady(f"{root} is no run directory: make one with `rushes run SOURCE... --out {root}`")
+    return resolve(root, file, overrides, {})
+
+
+def look(root: str) -> Run:
+    """A run that exists, to be looked at: nothing is written, so it may be at work meanwhile."""
+    return Run(store_at(root), reopened(root, None, ()))
+
+
+def account_of(run: Run) -> Account:
+    return Account(Shards(Pools(run)))
+
+
+def do(run: Run, name: str, retry: bool = False) -> None:
+    """One step, all that it builds on being done."""
+    shards = Shards(Pools(run))
+    recipes = shards.pools.recipes
+    if name == "ingest":
+        run.ingest(retry)
+    elif name == "segment":
+        run.segment(retry)
+    elif name == "annotate":
+        run.annotate(annotate_names(run.config), "annotate", retry)
+    elif name == "caption":
+        run.annotate(caption_names(), "caption", retry)
+    elif name == "dedup":
+        shards.pools.dedup()
+    elif name == "select":
+        for recipe in recipes:
+            shards.pools.select(recipe)
+    elif name == "balance":
+        for recipe in recipes:
+            shards.pools.balance(recipe)
+    elif name == "shard":
+        for pool in run.config.shard.pools:
+            shards.write(shards.plan(shards.pools.recipe(pool)), retry)
+
+
+def step(run: Run, name: str) -> int:
+    """One step by itself; the exit status."""
+    do(run, name)
+    return status(account_of(run))
+
+
+def everything(run: Run, retry: bool = False) -> int:
+    """The whole chain; the exit status."""
+    for name in STEPS[:-1]:
+        do(run, name, retry)
+    account = account_of(run)
+    summary(account, write_report(account))
+    return status(account)
+
+
+def summary(account: Account, report: str) -> None:
+    """The funnel in a few lines, where the shards and the report are."""
+    run = account.run
+    found = funnel(account)
+    say = run.progress.say
+    say("")
+    if not run.did:
+        say("everything was done already; nothing changed")
+    for name in ("videos", "clips", "seconds"):
+        say(f"{name:<8} " + ", ".join(f"{key} {value:,}" for key, value in found[name].items()))
+    for name, pool in found["pools"].items():
+        say(f"  {name:<10} {pool['kept']:,} of {pool['in']:,} clips, {pool['seconds']['kept']:,} s")
+    for name, shards in found["shards"].items():
+        folder = f"{run.store.root}/shards/{name}"
+        say(
+            f"shards   {folder}: {shards['rows']:,} clips in {shards['files']} files, {shards['bytes'] / 2**20:.1f} MiB"
+        )
+    if found["failures"]:
+        say(
+            f"failed   {len(found['failures'])} items: see the report; `rushes retry {run.store.root}` tries them again"
+        )
+    say(f"report   {report}")
+
+
+def status(account: Account) -> int:
+    """0, or 3 when more failed than the run allows or no clip was kept by the pools that were judged."""
+    run = account.run
+    videos = account.videos()
+    clips, _ = account.clips()
+    limits = run.config.max_failed
+    if not videos.entered:
+        run.progress.warn(
+            "rushes: nothing to do: there is no media in " + (", ".join(run.config.sources) or "no sources")
+        )
+        return FAILED
+    if videos.failed > limits.videos:
+        run.progress.warn(
+            f"rushes: {int(videos.failed)} videos failed, the run allows {limits.videos}"
+            " (max_failed.videos): see `rushes report`"
+        )
+        return FAILED
+    broken = len({failure.item for failure in account.failures}) - int(videos.failed)
+    if broken > limits.clips:
+        run.progress.warn(
+            f"rushes: {broken} clips failed a stage, the run allows {limits.clips} (max_failed.clips):"
+            " see `rushes report`"
+        )
+        return FAILED
+    if not videos.pending and not clips.pending and not clips.kept:
+        run.progress.warn("rushes: nothing was kept: see `rushes report` for the rules that dropped it")
+        return FAILED
+    written = [pool.manifest.totals["rows"] for pool in account.accounts if pool.manifest is not None]
+    if written and not any(written) and not videos.pending:
+        run.progress.warn("rushes: the shards are empty: see `rushes report --json`, pools, `rejected_by`")
+        return FAILED
+    return 0
+
+
+# --- looking
+
+
+def write_report(account: Account) -> str:
+    """Writes report.html and gives its path."""
+    from jobs.gather import Gather
+    from jobs.report import render
+
+    store = account.run.store
+    store.put_text("report.html", render(Gather(account).data()))
+    return f"{store.root}/report.html"
+
+
+def explain(run: Run, clip_id: str) -> str:
+    """Every rule of every pool and how this clip came through it."""
+    pools = Pools(run)
+    row = next((found for batch in pools.measured() if (found := by_clip(batch, clip_id))), None)
+    if row is None:
+        raise NotReady(
+            f"{run.store.root} has no clip {clip_id}: its ids are in the clips@*/ tables and the report"
+        )
+    video = run.used[row["video_id"]]
+    lines = [
+        f"clip {clip_id}: {row['start_s']:.3f}-{row['end_s']:.3f} s of {video['path']}",
+        f"{row['width']}x{row['height']}, {row['fps']:.3f} fps, frames {row['start_frame']}-{row['end_frame']}",
+    ]
+    if row["failed_stages"]:
+        lines.append(f"stages that failed for it: {', '.join(row['failed_stages'])}")
+    known = origins(run.planned)
+    for recipe in pools.recipes:
+        answers = recipes.explain(recipe, row, known)
+        lines.append(f"{recipe.name}: {'kept' if all(a.passed for a in answers) else 'rejected'}")
+        for answer in answers:
+            origin = answer.origin
+            source = f"{origin.stage}@{origin.fingerprint}" if origin else "the clip itself"
+            source += f" by {origin.engine}" if origin and origin.engine else ""
+            mark = "passes" if answer.passed else "FAILS "
+            lines.append(
+                f"  {mark} {answer.rule:<34} {shown(answer.value):<12} wanted {answer.threshold:<20} {source}"
+            )
+    return "\n".join(lines)
+
+
+def shown(value: Any) -> str:
+    if value is None:
+        return "missing"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def whatif(run: Run, name: str, against: str | None) -> str:
+    """What another recipe would keep, beside what the run's recipe keeps."""
+    pools = Pools(run)
+    after = recipes.load(name)
+    before = recipes.load(against) if against else pools.recipe(after.name)
+    columns = tuple(dict.fromkeys((*before.columns, *after.columns)))
+    found = comparing.whatif(before, after, pools.measured(columns))
+    lines = [f"{found.total.clips:,} clips, {found.total.seconds:,.1f} s"]
+    for pool in found.pools:
+        lines.append(
+            f"{pool.pool:<12} {pool.before.clips:,} -> {pool.after.clips:,} clips"
+            f" (+{pool.gained.clips:,} -{pool.lost.clips:,}), {pool.before.seconds:,.1f} -> {pool.after.seconds:,.1f} s"
+        )
+    for rule in found.rules:
+        if rule.before_threshold != rule.after_threshold:
+            lines.append(
+                f"  {rule.rule}: {rule.before_threshold or 'no rule'} fails {rule.before.clips:,}"
+                f" -> {rule.after_threshold or 'no rule'} fails {rule.after.clips:,}"
+            )
+    return "\n".join(lines)
+
+
+def verify(root: str, deep: bool) -> list[str]:
+    """Everything that is wrong with a run's files; an empty list proves them whole."""
+    from pipeline.frames import Decoder
+    from pipeline.shards import MANIFEST
+    from pipeline.verify import verify as verify_shards
+
+    store = store_at(root)
+    if not is_run(root):
+        raise NotReady(f"{root} is no run directory: it has no run.toml")
+    problems = list(_ledger_problems(store))
+    with Decoder() as decoder:
+        for pool in store.names("shards"):
+            if store.size(f"shards/{pool}/{MANIFEST}") is not None:
+                found = verify_shards(store.files, f"shards/{pool}", decoder=decoder, deep=deep)
+                problems += [f"shards/{pool}: {problem}" for problem in found]
+    return problems
+
+
+def _ledger_problems(store: Store) -> Iterator[str]:
+    """Files that the ledger names and that are not what it says."""
+    for step in _steps(store, ""):
+        for entry in store.entries(step):
+            for output in entry.outputs:
+                if output.path.startswith("shards/"):
+                    continue  # the pool's manifest says which shards count
+                try:
+                    data = store.read(output.path)
+                except FileNotFoundError:
+                    yield f"{output.path} is missing"
+                    continue
+                if hashlib.sha256(data).hexdigest() != output.sha256:
+                    yield f"{output.path} is damaged: its bytes are not those of the ledger"
+
+
+def _steps(store: Store, folder: str) -> Iterator[str]:
+    """Every step of the ledger, those in folders of their own (`annotations/motion@...`) included."""
+    for name in store.names(f"ledger/{folder}".rstrip("/")):
+        path = f"{folder}{name}"
+        if "@" in name:
+            yield path
+        elif not name.endswith(".json"):
+            yield from _steps(store, f"{path}/")
+
+
+# --- weights
+
+
+def list_weights(catalogue: Path | None, into: Path | None) -> str:
+    """One line a weight: is it here, its licence, and its role."""
+    known = weighing.load_catalogue(catalogue)
+    found = weighing.verify(known, into or weighing.default_cache())
+    lines = []
+    for name, weight in known.items():
+        state = "here   " if found[name].path else "missing"
+        lines.append(f"{name:<20} {state} {weight.size / 2**20:7.1f} MiB  {weight.licence:<24} {weight.role}")
+    return "\n".join(lines)
+
+
+def get_weights(names: Sequence[str], catalogue: Path | None, into: Path | None) -> Iterator[str]:
+    """Fetches weights; one line each."""
+    known = weighing.load_catalogue(catalogue)
+    for name in names or [name for name, weight in known.items() if weight.default]:
+        path = weighing.get(name, known, into or weighing.default_cache())
+        yield f"{name}: {path} ({known[name].licence})"
+
+
+def verify_weights(catalogue: Path | None, into: Path | None) -> tuple[list[str], bool]:
+    """One line a weight, and whether every default is here and sound."""
+    known = weighing.load_catalogue(catalogue)
+    found = weighing.verify(known, into or weighing.default_cache())
+    lines = [f"{name}: {one.path or one.problem}" for name, one in found.items()]
+    return lines, all(one.path is not None for name, one in found.items() if known[name].default)

@@ -1,0 +1,378 @@
+"""The `rushes` command. Heavy imports wait until a command runs, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+OK, USAGE, FAILED, GATE, AGAIN = 0, 2, 3, 4, 75
+"""Exit statuses: all well; wrong use; failures above the limit or nothing kept; a gate failed; try again."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Rushes(click.Group):
+    """The command group; turns every expected fault into one sentence and its exit status."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except KeyboardInterrupt:
+            fault("stopped; run the same command again to go on", AGAIN)
+        except Exception as error:
+            status = status_of(error)
+            if status is None:
+                raise
+            fault(str(error), status)
+
+
+def fault(sentence: str, status: int) -> None:
+    click.echo(f"rushes: {sentence}", err=True)
+    sys.exit(status)
+
+
+def status_of(error: BaseException) -> int | None:
+    """The exit status of an expected fault; None for a bug, which shows its traceback."""
+    from jobs.config import ConfigError
+    from jobs.run import NotReady
+    from pipeline.cluster import ClusterError
+    from pipeline.recipe import RecipeError
+    from pipeline.runner import WorkerError
+    from pipeline.shards import ShardError
+    from pipeline.sources import FULL, SourceError
+    from pipeline.store import StorageError
+    from pipeline.weights import WeightError
+
+    if isinstance(error, WorkerError) and error.__cause__ is not None:
+        return status_of(error.__cause__)
+    if isinstance(error, ConfigError | NotReady | RecipeError | SourceError | WeightError):
+        return USAGE
+    full = isinstance(error, OSError) and error.errno in FULL  # of a scratch folder, say
+    return (
+        AGAIN if full or isinstance(error, StorageError | ShardError | WorkerError | ClusterError) else None
+    )
+
+
+RUN = click.argument("run", type=click.Path(path_type=str))
+
+
+def execution(command: F) -> F:
+    """The options of every command that does work."""
+    for option in (
+        click.option("--quiet", is_flag=True, help="Show no progress."),
+        click.option(
+            "--ray", "ray", envvar="RAY_ADDRESS", help="Address of a running Ray cluster, or 'auto'."
+        ),
+        click.option(
+            "--workers", type=click.IntRange(0), help="Workers; 0 is this process. Default: one a CPU."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def settings(command: F) -> F:
+    """The options that change a run's settings."""
+    for option in (
+        click.option(
+            "--set",
+            "overrides",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="One setting: segment.min_clip_s=3.0",
+        ),
+        click.option(
+            "--config",
+            type=click.Path(path_type=Path, exists=True, dir_okay=False),
+            help="Settings file (TOML).",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(cls=Rushes, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="rushes")
+def cli() -> None:
+    """Raw video to bucketed training shards.
+
+    \b
+      rushes run VIDEO... --out RUN     the whole chain
+      rushes report RUN                 what became of every item
+
+    Exit status: 0 all well, 2 wrong use, 3 failures above the run's limit or nothing kept, 4 a gate
+    failed, 75 try again.
+    """
+
+
+def sourced(command: F) -> F:
+    """The arguments of the two commands that take sources."""
+    for option in (
+        click.option("--root", "roots", multiple=True, help="A folder that manifests may name files under."),
+        click.option(
+            "--out",
+            type=click.Path(path_type=str),
+            required=True,
+            metavar="RUN",
+            help="Run directory or URL.",
+        ),
+        click.argument("sources", nargs=-1),
+    ):
+        command = option(command)
+    return command
+
+
+@cli.command()
+@sourced
+@click.option("--recipe", "recipes", multiple=True, help="A pool to select: a packaged name or a TOML file.")
+@click.option("--pool", "pools", multiple=True, help="A pool to write shards of.")
+@click.option("--seed", type=int, help="Seed of every random choice.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and do nothing.")
+@settings
+@execution
+def run(
+    sources: tuple[str, ...],
+    out: str,
+    roots: tuple[str, ...],
+    recipes: tuple[str, ...],
+    pools: tuple[str, ...],
+    seed: int | None,
+    dry_run: bool,
+    config: Path | None,
+    overrides: tuple[str, ...],
+    workers: int | None,
+    ray: str | None,
+    quiet: bool,
+) -> None:
+    """Do everything: ingest, segment, annotate, caption, dedup, select, balance, shard, report."""
+    from jobs import chain
+
+    flags = {
+        "sources": sources,
+        "recipes": recipes,
+        "seed": seed,
+        "ingest.roots": roots,
+        "shard.pools": pools,
+    }
+    found = chain.resolve(out, config, overrides, flags, need_sources=True)
+    if dry_run:
+        click.echo(chain.plan(out, found))
+        return
+    with chain.opened(out, found, workers, ray, quiet) as made:
+        status = chain.everything(made)
+    sys.exit(status)
+
+
+@cli.command()
+@sourced
+@settings
+@execution
+def ingest(
+    sources: tuple[str, ...],
+    out: str,
+    roots: tuple[str, ...],
+    config: Path | None,
+    overrides: tuple[str, ...],
+    workers: int | None,
+    ray: str | None,
+    quiet: bool,
+) -> None:
+    """Probe and hash the sources; refuse what cannot be used, with its reason."""
+    from jobs import chain
+
+    flags = {"sources": sources, "ingest.roots": roots}
+    found = chain.resolve(out, config, overrides, flags, need_sources=True)
+    with chain.opened(out, found, workers, ray, quiet) as made:
+        status = chain.step(made, "ingest")
+    sys.exit(status)
+
+
+def add_step(name: str, sentence: str) -> None:
+    """A command that does one step of a run that exists."""
+
+    @cli.command(name, help=sentence)
+    @RUN
+    @settings
+    @execution
+    def command(
+        run: str,
+        config: Path | None,
+        overrides: tuple[str, ...],
+        workers: int | None,
+        ray: str | None,
+        quiet: bool,
+    ) -> None:
+        from jobs import chain
+
+        with chain.opened(run, chain.reopened(run, config, overrides), workers, ray, quiet) as made:
+            status = chain.step(made, name)
+        sys.exit(status)
+
+
+for _name, _sentence in (
+    ("segment", "Find shots and clips, in one decode pass that also keeps the stages' frames."),
+    ("annotate", "Run the filters over every clip."),
+    ("caption", "Write a structured caption for every clip."),
+    ("dedup", "Find near-duplicate clips."),
+    ("select", "Judge every clip by every recipe: seconds, and no media is touched."),
+    ("balance", "Balance each pool by concept, where its recipe says so."),
+    ("shard", "Cut, encode and write the bucketed shards of the run's pools."),
+):
+    add_step(_name, _sentence)
+
+
+@cli.command()
+@RUN
+@settings
+@execution
+def retry(
+    run: str,
+    config: Path | None,
+    overrides: tuple[str, ...],
+    workers: int | None,
+    ray: str | None,
+    quiet: bool,
+) -> None:
+    """Try again what failed, and only that; then do what follows from it."""
+    from jobs import chain
+
+    with chain.opened(run, chain.reopened(run, config, overrides), workers, ray, quiet) as made:
+        status = chain.everything(made, retry=True)
+    sys.exit(status)
+
+
+@cli.command()
+@RUN
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the funnel as JSON instead of writing report.html."
+)
+def report(run: str, as_json: bool) -> None:
+    """Write report.html: the funnel, scores, samples, failures, times."""
+    import json
+
+    from jobs import chain
+    from jobs.account import funnel
+
+    account = chain.account_of(chain.look(run))
+    if as_json:
+        click.echo(json.dumps(funnel(account), indent=1, ensure_ascii=False))
+    else:
+        click.echo(chain.write_report(account))
+
+
+@cli.command()
+@RUN
+@click.argument("clip_id")
+def explain(run: str, clip_id: str) -> None:
+    """Show why a clip is in a pool or not: value, stage, engine and threshold of every rule."""
+    from jobs import chain
+
+    click.echo(chain.explain(chain.look(run), clip_id))
+
+
+@cli.command()
+@RUN
+@click.option("--recipe", required=True, help="The recipe to try: a packaged name or a TOML file.")
+@click.option("--against", help="The pool to compare it with. Default: the run's pool of the same name.")
+def whatif(run: str, recipe: str, against: str | None) -> None:
+    """Show what another recipe would keep, without touching media or the run."""
+    from jobs import chain
+
+    click.echo(chain.whatif(chain.look(run), recipe, against))
+
+
+@cli.command()
+@RUN
+@click.option("--deep", is_flag=True, help="Decode every clip of the shards too.")
+def verify(run: str, deep: bool) -> None:
+    """Prove every file of a run whole: the ledger's digests, page checksums, and each shard set."""
+    from jobs import chain
+
+    problems = chain.verify(run, deep)
+    for problem in problems:
+        click.echo(problem)
+    if problems:
+        fault(f"{len(problems)} problems in {run}", FAILED)
+    click.echo(f"{run} is whole")
+
+
+@cli.command()
+def doctor() -> None:
+    """Check this machine: Python, packages, decoders, encoders, weights, Ray, namespaces, disk."""
+    from jobs import doctor as examination
+
+    findings = examination.examine()
+    click.echo(examination.show(findings))
+    sys.exit(OK if all(finding.ok or not finding.needed for finding in findings) else USAGE)
+
+
+@cli.group()
+def weights() -> None:
+    """The models that stages load: where they are, their licences, their digests."""
+
+
+CATALOGUE = click.option(
+    "--catalogue",
+    type=click.Path(path_type=Path, exists=True),
+    help="Another catalogue than the packaged one.",
+)
+INTO = click.option(
+    "--into", type=click.Path(path_type=Path), help="Folder to keep them in. Default: the user's cache."
+)
+
+
+@weights.command("list")
+@CATALOGUE
+@INTO
+def list_weights(catalogue: Path | None, into: Path | None) -> None:
+    """Show every weight: is it here, its licence, its digest, its places."""
+    from jobs import chain
+
+    click.echo(chain.list_weights(catalogue, into))
+
+
+@weights.command("get")
+@click.argument("names", nargs=-1)
+@CATALOGUE
+@INTO
+def get_weights(names: tuple[str, ...], catalogue: Path | None, into: Path | None) -> None:
+    """Fetch weights by name (all defaults when none is named), each checked against its digest."""
+    from jobs import chain
+
+    for line in chain.get_weights(names, catalogue, into):
+        click.echo(line)
+
+
+@weights.command("verify")
+@CATALOGUE
+@INTO
+def verify_weights(catalogue: Path | None, into: Path | None) -> None:
+    """Check the digest of every weight that is here."""
+    from jobs import chain
+
+    lines, sound = chain.verify_weights(catalogue, into)
+    click.echo("\n".join(lines))
+    sys.exit(OK if sound else FAILED)
+
+
+def main() -> None:
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop)
+    cli(prog_name="rushes")
+
+
+def _stop(number: int, frame: object) -> None:
+    """A request to end is taken as Ctrl-C is: what is at work is ended, and one sentence said."""
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,377 @@
+"""One run: its steps in order, each of them resumable, each a function of what the steps before left in the ledger."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs.config import Config, ConfigError
+from jobs.progress import Progress
+from pipeline import ingest, runner, scan, shots
+from pipeline.annotate import Annotate, Planned
+from pipeline.annotate import Unit as AnnotateUnit
+from pipeline.clip import VIDEOS
+from pipeline.runner import Done, Pool
+from pipeline.sources import Sources
+from pipeline.stage import Stage, fingerprint
+from pipeline.store import Entry, Failure, Output, Store
+from pipeline.weights import load_catalogue
+
+U = TypeVar("U")
+Counts = Mapping[str, float]
+
+
+class NotReady(Exception):
+    """A step was asked for before the one it builds on: one sentence that names the command to run first."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory, its settings, and where its work is done."""
+
+    store: Store
+    config: Config
+    pool: Pool = field(default_factory=Pool)
+    progress: Progress = field(default_factory=Progress)
+    did: Counter[str] = field(default_factory=Counter)
+    """Units of work done so far, by step: empty when everything was done before."""
+
+    def _forget(self) -> None:
+        """Drops what was read of the ledger: it is read again after every step that did something."""
+        for name in ("_videos_pointer", "videos", "used", "groups", "_parts", "_digests"):
+            self.__dict__.pop(name, None)
+
+    # --- videos
+
+    def ingest(self, retry: bool = False) -> None:
+        """Sources to videos; `retry` probes refused items again."""
+        task = ingest.Ingest(self.store, self.config.limits())
+        items = Sources(self.config.sources, self.config.ingest.roots, self.config.ingest.path_column).list()
+        units = task.units(items)
+        self.work(task, task.step, units, "items", lambda unit: len(unit.items), retry)
+        entries = [self.entry(task.step, unit.name, "ingest") for unit in units]
+        outputs = ingest.merge(self.store, task.step, entries)
+        pointer = {
+            "files": [output.path for output in outputs],
+            "step": task.step,
+            "units": [unit.name for unit in units],
+        }
+        self.store.put_text("videos.json", json.dumps(pointer, indent=1, sort_keys=True) + "\n")
+        self._forget()
+
+    @cached_property
+    def _videos_pointer(self) -> dict[str, Any]:
+        try:
+            pointer: dict[str, Any] = json.loads(self.store.read("videos.json"))
+        except FileNotFoundError:
+            raise NotReady(
+                f"{self.store.root} has no videos yet: run `rushes ingest SOURCE... --out {self.store.root}` first"
+            ) from None
+        return pointer
+
+    def ingest_failures(self) -> Iterator[Failure]:
+        """The items that were refused, as often as they were tried."""
+        for unit in self._videos_pointer["units"]:
+            yield from self.entry(self._videos_pointer["step"], unit, "ingest").failures
+
+    @cached_property
+    def videos(self) -> pa.Table:
+        """The run's VIDEOS rows, used and refused, in order of path."""
+        files = self._videos_pointer["files"]
+        return pa.concat_tables([VIDEOS.empty_table(), *(self.store.table(path) for path in files)])
+
+    @cached_property
+    def used(self) -> dict[str, dict[str, Any]]:
+        """The used videos by id, in order of id."""
+        rows = self.videos.filter(pc.field("status") == "used").sort_by("video_id").to_pylist()
+        return {row["video_id"]: row for row in rows}
+
+    def used_columns(self, names: Sequence[str]) -> pa.Table:
+        """`video_id` and these columns of the used videos."""
+        return self.videos.filter(pc.field("status") == "used").select(["video_id", *names]).combine_chunks()
+
+    # --- shots
+
+    @cached_property
+    def _scan(self) -> scan.Scan:
+        return scan.Scan(self.store, self.config.limits())
+
+    @cached_property
+    def _shots(self) -> shots.FindShots:
+        return shots.FindShots(self.store, self.config.segmenter(), self._scan.step)
+
+    @cached_property
+    def groups(self) -> list[scan.Group]:
+        return scan.groups(list(self.used.values()))
+
+    def segment(self, retry: bool = False) -> None:
+        """The decode pass, then shots and clips from its signals; `retry` scans again what failed."""
+        units = [unit for group in self.groups for unit in group.units]
+        self.work(self._scan, self._scan.step, units, "frames", lambda unit: unit.frames, retry)
+        self.work(
+            self._shots, self._shots.step, self.groups, "videos", lambda group: len(group.videos), retry
+        )
+
+    def parts(self) -> list[Part]:
+        """The parts of the clips table, in order, and the group each comes from."""
+        return self._parts
+
+    @cached_property
+    def _parts(self) -> list[Part]:
+        found = []
+        for group in self.groups:
+            entry = self.entry(self._shots.step, group.name, "segment")
+            found += [
+                Part(output.path.rsplit("/", 1)[-1].removesuffix(".parquet"), output, group)
+                for output in entry.outputs
+                if output.path.startswith("clips@")
+            ]
+        return found
+
+    @property
+    def shots_step(self) -> str:
+        """The ledger's step of the run's shots and clips."""
+        return self._shots.step
+
+    def proxy_path(self, unit: scan.Unit) -> str:
+        """Where the proxy of a scan unit is, if it has not been deleted."""
+        return self._scan.proxy_path(unit)
+
+    # --- annotations
+
+    @cached_property
+    def planned(self) -> tuple[Planned, ...]:
+        """Every stage of the run with its fingerprint, each after those that it requires."""
+        chosen = chosen_stages(self.config)
+        catalogue = load_catalogue()
+        prints: dict[str, str] = {}
+        planned = []
+        for stage in chosen:
+            inputs = {"segment": self._shots.fingerprint, "proxy": self._scan.fingerprint}
+            inputs |= {f"weights.{name}": catalogue[name].sha256 for name in stage.weights}
+            inputs |= {name: prints[name] for name in stage.requires}
+            prints[stage.name] = stage.fingerprint(inputs)
+            planned.append(Planned(stage, prints[stage.name]))
+        return tuple(planned)
+
+    def annotate(self, names: Sequence[str], label: str = "annotate", retry: bool = False) -> None:
+        """Runs the named stages over every part that does not have them yet."""
+        stages = [planned for planned in self.planned if planned.stage.name in names]
+        for gpu in (False, True):
+            chosen = [planned for planned in stages if (planned.stage.gpus > 0) == gpu]
+            if chosen:
+                self._annotate(chosen, label, retry)
+
+    def _annotate(self, chosen: Sequence[Planned], label: str, retry: bool) -> None:
+        needed = {name for planned in chosen for name in planned.stage.requires}
+        stages = tuple(
+            planned for planned in self.planned if planned in chosen or planned.stage.name in needed
+        )
+        task = Annotate(self.store, stages, self.config.limits(), label)
+        units = [
+            self._unit(part, todo, retry)
+            for part in self.parts()
+            if (todo := self._open(part, chosen, retry))
+        ]
+        rows = {part.name: part.output.rows for part in self.parts()}
+        self._work(task, units, "clips", sum(rows[unit.name] for unit in units), label)
+        for planned in chosen:
+            self._describe(planned)
+
+    def _open(self, part: Part, chosen: Sequence[Planned], retry: bool) -> tuple[str, ...]:
+        """Names of the stages that this part does not have yet, or (on a retry) that failed on a clip of it."""
+        return tuple(one.stage.name for one in chosen if self._wanted(one.step, part.name, retry))
+
+    def _unit(self, part: Part, todo: tuple[str, ...], retry: bool) -> AnnotateUnit:
+        proxies = tuple((self._scan.proxy_path(unit), unit) for unit in part.group.units)
+        return AnnotateUnit(part.name, part.output.path, part.group.videos, proxies, todo, retry)
+
+    def annotation_entries(self) -> Iterator[Entry]:
+        """The entries of every stage and part that are done."""
+        try:
+            parts = self.parts()
+        except NotReady:
+            return
+        for planned in self.planned:
+            for part in parts:
+                entry = self.store.entry(planned.step, part.name)
+                if entry is not None:
+                    yield entry
+
+    def annotation(self, planned: Planned, part: Part) -> Output:
+        """The file of one stage for one part."""
+        command = "caption" if planned.stage.name in caption_names() else "annotate"
+        return self.entry(planned.step, part.name, command).outputs[0]
+
+    def snapshot(self, columns: Sequence[str]) -> str:
+        """A fingerprint of all clips and of the annotations that hold these columns, as they are now."""
+        planned = [one for one in self.planned if set(columns) & set(one.stage.columns.names)]
+        clips = fingerprint([part.output.sha256 for part in self.parts()])
+        return fingerprint(clips, [self._digest(one) for one in planned])
+
+    def _digest(self, planned: Planned) -> str:
+        """A fingerprint of one stage's annotation of all parts."""
+        if planned.step not in self._digests:
+            digests = [self.annotation(planned, part).sha256 for part in self.parts()]
+            self._digests[planned.step] = fingerprint(digests)
+        return self._digests[planned.step]
+
+    @cached_property
+    def _digests(self) -> dict[str, str]:
+        return {}
+
+    def made(self, name: str, inputs: str) -> Entry | None:
+        """What `once` has made of these inputs, if it has."""
+        return self.store.entry(f"{name}@{inputs}", "all")
+
+    def once(self, name: str, inputs: str, make: Callable[[], Iterator[tuple[pa.Table, Counts]]]) -> Entry:
+        """A step over the whole table, done in this process and once for the same inputs.
+
+        `make` gives the tables of its files in order, each with its counts; they land in `name@inputs/`.
+        """
+        entry = self.made(name, inputs)
+        if entry is None:
+            step = f"{name}@{inputs}"
+            began = time.monotonic()
+            outputs: list[Output] = []
+            counts: dict[str, float] = {}
+            for number, (table, found) in enumerate(make()):
+                outputs.append(self.store.put_table(f"{step}/part-{number:05d}.parquet", table))
+                counts = {key: counts.get(key, 0) + found.get(key, 0) for key in {*counts, *found}}
+            entry = Entry(step, "all", tuple(outputs), counts)
+            self.store.record(entry)
+            self.did[name] += 1
+            self._note_times(name.split("/")[0], time.monotonic() - began, [Done(counts)])
+        return entry
+
+    def _describe(self, planned: Planned) -> None:
+        """Writes the annotation's stage.json: what made it."""
+        entries = [e for part in self.parts() if (e := self.store.entry(planned.step, part.name)) is not None]
+        stage = planned.stage
+        about = {
+            "stage": stage.name,
+            "version": stage.version,
+            "settings": stage.settings(),
+            "weights": {name: load_catalogue()[name].sha256 for name in stage.weights},
+            "requires": {p.stage.name: p.fingerprint for p in self.planned if p.stage.name in stage.requires},
+            "clips": sum(entry.counts["clips"] for entry in entries),
+            "failed": sum(entry.counts["failed"] for entry in entries),
+        }
+        text = json.dumps(about, indent=1, sort_keys=True, ensure_ascii=False)
+        self.store.put_text(f"{planned.step}/stage.json", text + "\n")
+
+    # --- helpers
+
+    def work(
+        self,
+        task: Any,
+        step: str,
+        units: Sequence[Any],
+        count: str,
+        size: Callable[[Any], float],
+        retry: bool,
+        label: str = "",
+    ) -> None:
+        """Does the units of a step that are not done; on a retry those, too, in which something failed."""
+        todo: list[Any] = [
+            replace(unit, retry=retry) for unit in units if self._wanted(step, task.name(unit), retry)
+        ]
+        self._work(task, todo, count, sum(map(size, todo)), label or task.label)
+
+    def _wanted(self, step: str, unit: str, retry: bool) -> bool:
+        entry = self.store.entry(step, unit)
+        return entry is None or (retry and bool(entry.failures))
+
+    def entry(self, step: str, unit: str, command: str) -> Entry:
+        """The entry of a unit that must be done; NotReady names the command that does it."""
+        entry = self.store.entry(step, unit)
+        if entry is None:
+            raise self.not_ready(command)
+        return entry
+
+    def not_ready(self, command: str) -> NotReady:
+        """What to say when a step before is missing."""
+        root = self.store.root
+        return NotReady(f"{root} is not ready for this: run `rushes {command} {root}` first")
+
+    def _work(self, task: Any, units: Sequence[U], count: str, total: float, label: str) -> None:
+        """Does the units with live progress, and notes where the time went."""
+        if not units:
+            self.progress.nothing(label)
+            return
+        began = time.monotonic()
+        notes: list[Done] = []
+        with self.progress.bar(label, total, count) as bar:
+
+            def observe(_: U, done: Done) -> None:
+                self.did[label] += 1
+                bar.update(done.counts.get(count, 0))
+                notes.append(done)
+
+            try:
+                runner.run(task, units, self.pool, observe)
+            finally:
+                self._forget()
+                self._note_times(label, time.monotonic() - began, notes)
+
+    def _note_times(self, label: str, wall_s: float, notes: Sequence[Done]) -> None:
+        """Adds a step's timings to `timings/`: the one place of a run where clocks show."""
+        seconds: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
+        for done in notes:
+            seconds.update(done.seconds)
+            counts.update(done.counts)
+        about: dict[str, Any] = {"label": label, "wall_s": wall_s, "workers": self.pool.workers}
+        about |= {"seconds": dict(seconds), "counts": dict(counts)}
+        self.store.put_text(
+            f"timings/{time.time_ns()}-{label.replace(' ', '-')}.json",
+            json.dumps(about, sort_keys=True) + "\n",
+        )
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the clips table."""
+
+    name: str
+    output: Output
+    group: scan.Group
+
+
+def all_stages() -> tuple[Stage, ...]:
+    """Every stage that rushes has, with default settings, each after those that it requires."""
+    import captioner
+    import filters
+
+    return (*filters.STAGES, *captioner.STAGES)
+
+
+def caption_names() -> tuple[str, ...]:
+    """The stages that `rushes caption` runs; all others belong to `rushes annotate`."""
+    import captioner
+
+    return tuple(stage.name for stage in captioner.STAGES)
+
+
+def chosen_stages(config: Config) -> list[Stage]:
+    """The stages that the settings name (all by default) and those that these and dedup require, in order."""
+    from filters import dedup
+
+    stages = {stage.name: stage for stage in all_stages()}
+    unknown = sorted((set(config.stages) | set(config.stage)) - set(stages))
+    if unknown:
+        raise ConfigError(f"unknown stage '{unknown[0]}'; known are {', '.join(stages)}")
+    wanted = set(config.stages) or set(stages)
+    wanted |= {n for n, stage in stages.items() if set(dedup.COLUMNS) & set(stage.columns.names)}
+    for name in reversed(stages):
+        if name in wanted:
+            wanted |= set(stages[name].requires)
+    return [config.configured(stage) for name, stage in stages.items() if name in wanted]

@@ -1,0 +1,221 @@
+"""The shards of a run: clips of a pool to buckets, buckets to files, files to a set that its manifest proves whole."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from balance.concepts import load_concepts
+from jobs.pools import CONCEPT_COLUMNS, Mask, Pools
+from jobs.run import Run
+from pipeline.buckets import WHOLE, Bucket, Crop, bucket_for
+from pipeline.recipe import Recipe
+from pipeline.sharding import Cut, Encoding, Unit, WriteShards, unit
+from pipeline.shards import MANIFEST, Manifest, ShardFile, read_manifest
+from pipeline.store import Entry, Failure
+
+BORDER = ("border_left_ratio", "border_top_ratio", "border_right_ratio", "border_bottom_ratio")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The files of one pool, and the clips that fit no bucket with the reason."""
+
+    recipe: Recipe
+    units: tuple[Unit, ...]
+    misfits: Mapping[str, str]
+    """Reason by clip id."""
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Plans and writes the shards of a run's pools."""
+
+    pools: Pools
+
+    @property
+    def run(self) -> Run:
+        return self.pools.run
+
+    @cached_property
+    def task(self) -> WriteShards:
+        shard = self.run.config.shard
+        return WriteShards(
+            self.run.store, Encoding(shard.crf, shard.preset, shard.audio), self.run.config.limits()
+        )
+
+    @cached_property
+    def _plans(self) -> dict[str, Plan]:
+        return {}
+
+    def plan(self, recipe: Recipe) -> Plan:
+        """Every clip of the pool in its bucket; a bucket's clips in files of some rows, videos kept together."""
+        if recipe.name not in self._plans:
+            self._plans[recipe.name] = self._plan(recipe)
+        return self._plans[recipe.name]
+
+    def _plan(self, recipe: Recipe) -> Plan:
+        kept = self._kept(recipe)
+        cuts: dict[Bucket, list[Cut]] = defaultdict(list)
+        misfits: dict[str, str] = {}
+        start = 0
+        for batch in self.pools.measured():
+            rows = batch.filter(pa.array(kept[start : start + batch.num_rows]))
+            start += batch.num_rows
+            for row, cut in zip(_shapes(rows), self._cuts(rows), strict=True):
+                found = bucket_for(**row, buckets=recipe.buckets)
+                if isinstance(found, Bucket):
+                    cuts[found].append(cut)
+                else:
+                    misfits[cut.clip_id] = str(found)
+        provenance = {"recipe": f"{recipe.name}@{recipe.fingerprint}", "stages": self._fingerprints()}
+        size = self.run.config.shard.rows
+        units = []
+        for bucket in sorted(cuts, key=lambda one: (one.name, one.fps)):
+            ordered = sorted(cuts[bucket], key=lambda cut: (cut.video_id, cut.start_frame))
+            for first in range(0, len(ordered), size):
+                chosen = ordered[first : first + size]
+                units.append(unit(recipe.name, bucket, chosen, self.run.used, provenance))
+        return Plan(recipe, tuple(units), misfits)
+
+    def write(self, plan: Plan, retry: bool = False) -> None:
+        """Writes the files that are not there, then the manifest, then removes what it does not list."""
+        name = plan.recipe.name
+        step, label = self.task.step(name), f"shard {name}"
+        self.run.work(self.task, step, plan.units, "clips", lambda one: len(one.cuts), retry, label)
+        entries = self.entries(plan)
+        outputs = [output for entry in entries for output in entry.outputs]
+        folder = f"shards/{name}"
+        files = tuple(
+            ShardFile(o.path.removeprefix(f"{folder}/"), o.sha256, o.bytes, o.rows) for o in outputs
+        )
+        manifest = Manifest(name, plan.recipe.fingerprint, self._fingerprints(), files)
+        self.run.store.put_text(f"{folder}/{MANIFEST}", manifest.to_json().decode())
+        self._sweep(folder, {file.path for file in files})
+
+    def entries(self, plan: Plan) -> list[Entry]:
+        """What is written of the plan so far."""
+        found = (self.run.store.entry(self.task.step(plan.recipe.name), one.name) for one in plan.units)
+        return [entry for entry in found if entry is not None]
+
+    def manifest(self, pool: str) -> Manifest | None:
+        """The pool's manifest, if its shards were ever written."""
+        path = f"shards/{pool}/{MANIFEST}"
+        try:
+            return read_manifest(self.run.store.read(path))
+        except FileNotFoundError:
+            return None
+
+    def fate(self, recipe: Recipe, kept: Mask, ids: pa.ChunkedArray) -> Fate:
+        """What balance, buckets and encoding made of the clips that the rules keep, in the order of the parts."""
+        stays = self.pools.staying(recipe, kept)
+        balanced_out = int(kept.sum() - stays.sum()) if stays is not None else 0
+        none = np.zeros(len(kept), dtype=np.bool_)
+        if stays is None or recipe.name not in self.run.config.shard.pools:
+            return Fate(kept if stays is None else stays, none, balanced_out, {}, (), 0)
+        plan = self.plan(recipe)
+        entries = self.entries(plan)
+        failures = tuple(failure for entry in entries for failure in entry.failures)
+        written = sum(output.rows for entry in entries for output in entry.outputs)
+
+        def among(names: list[str]) -> Mask:
+            found: Mask = pc.is_in(ids, value_set=pa.array(names, pa.string())).to_numpy()
+            return found
+
+        failed = among([failure.item for failure in failures])
+        out = among(list(plan.misfits))
+        return Fate(
+            stays & ~failed & ~out,
+            failed,
+            balanced_out,
+            dict(Counter(plan.misfits.values())),
+            failures,
+            written,
+        )
+
+    def _kept(self, recipe: Recipe) -> Mask:
+        kept = self.pools.verdicts(recipe).column("kept").to_numpy(zero_copy_only=False)
+        stays = self.pools.staying(recipe, kept)
+        if stays is None:
+            raise self.run.not_ready("balance")
+        return stays
+
+    def _fingerprints(self) -> dict[str, str]:
+        return {planned.stage.name: planned.fingerprint for planned in self.run.planned}
+
+    def _cuts(self, rows: pa.Table) -> Iterator[Cut]:
+        scored = [
+            field.name
+            for field in rows.schema
+            if pa.types.is_floating(field.type)
+            or pa.types.is_integer(field.type)
+            or pa.types.is_boolean(field.type)
+        ]
+        scored = sorted(set(scored) - {"start_frame", "end_frame", "start_s", "end_s"})
+        captioned = "caption" in rows.column_names
+        concepts = (
+            load_concepts().assign(*(rows.column(name) for name in CONCEPT_COLUMNS)) if captioned else None
+        )
+        for number, row in enumerate(rows.to_pylist()):
+            yield Cut(
+                clip_id=row["clip_id"],
+                video_id=row["video_id"],
+                start_frame=row["start_frame"],
+                end_frame=row["end_frame"],
+                start_s=row["start_s"],
+                end_s=row["end_s"],
+                crop=crop_of(row),
+                caption=row.get("caption"),
+                caption_engine=row.get("caption_engine"),
+                concept=concepts[number].as_py() if concepts is not None else None,
+                scores=tuple((name, float(row[name])) for name in scored if row[name] is not None),
+            )
+
+    def _sweep(self, folder: str, listed: set[str]) -> None:
+        """Removes shards of earlier settings: what the new manifest does not list."""
+        store = self.run.store
+        for bucket in store.names(folder):
+            for name in store.names(f"{folder}/{bucket}") if bucket != MANIFEST else ():
+                if f"{bucket}/{name}" not in listed:
+                    store.remove(f"{folder}/{bucket}/{name}")
+
+
+@dataclass(frozen=True)
+class Fate:
+    """After the rules: which clips of a pool are kept in the end, and where the others went."""
+
+    kept: Mask
+    failed: Mask
+    balanced_out: int
+    misfits: Mapping[str, int]
+    failures: tuple[Failure, ...]
+    written: int
+    """Clips that are in a shard."""
+
+
+def crop_of(row: Mapping[str, Any]) -> Crop:
+    """The clean rectangle inside the clip's borders; the whole picture where they are not known."""
+    sides = [row.get(name) for name in BORDER]
+    if any(side is None for side in sides):
+        return WHOLE
+    left, top, right, bottom = (float(side or 0.0) for side in sides)
+    return (left, top, 1 - right, 1 - bottom)
+
+
+def _shapes(rows: pa.Table) -> Iterator[dict[str, Any]]:
+    for row in rows.to_pylist():
+        yield {
+            "duration_s": row["duration_s"],
+            "fps": row["fps"],
+            "width": row["width"],
+            "height": row["height"],
+            "crop": crop_of(row),
+            "is_image": row["is_image"],
+        }

@@ -1,0 +1,304 @@
+"""Stages over the clips of a part: each clip's frames are fetched once and shown to every stage."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.clip import CLIPS, Clip
+from pipeline.frames import PROXY, Decoder, Limits, Sample, VideoIndex, batch_from_samples
+from pipeline.ingest import Hands
+from pipeline.reasons import MediaError, Reason
+from pipeline.runner import Done
+from pipeline.scan import Unit as ScanUnit
+from pipeline.scan import read_proxy
+from pipeline.sources import Fetcher
+from pipeline.stage import ClipError, FrameBatch, FrameSpec, Row, Stage
+from pipeline.store import Entry, Failure, Store
+
+BATCH = 16
+"""Clips handed to a GPU stage at once."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A stage of this run, and the fingerprint that covers it and all it reads."""
+
+    stage: Stage
+    fingerprint: str
+
+    @property
+    def step(self) -> str:
+        return f"annotations/{self.stage.name}@{self.fingerprint}"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One part of the clips table, and where the frames of its videos are."""
+
+    name: str
+    clips_path: str
+    videos: tuple[Mapping[str, Any], ...]
+    proxies: tuple[tuple[str, ScanUnit], ...]
+    todo: tuple[str, ...]
+    """Names of the stages to run; the others' columns are read when one of these requires them."""
+    retry: bool = False
+    """Measure again only the rows that failed, and keep the others."""
+
+
+def schema(stage: Stage) -> pa.Schema:
+    """An annotation file's columns: clip_id, the stage's own, and the row's error."""
+    errors = [pa.field("error_reason", pa.string()), pa.field("error", pa.string())]
+    return pa.schema([pa.field("clip_id", pa.string()), *stage.columns, *errors])
+
+
+@dataclass
+class Bench(Hands):
+    """What an annotating worker holds: a decoder, a place for remote files, and the stages' models."""
+
+    models: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Annotate:
+    """Runs stages (in an order in which each follows those it requires) over units of clips."""
+
+    store: Store
+    stages: tuple[Planned, ...]
+    limits: Limits = field(default_factory=Limits)
+    label: str = "annotate"
+
+    @property
+    def gpus(self) -> float:
+        return max((planned.stage.gpus for planned in self.stages), default=0)
+
+    def open(self) -> Bench:
+        models = {planned.stage.name: planned.stage.load() for planned in self.stages}
+        return Bench(Decoder(self.limits), Fetcher(), models)
+
+    def name(self, unit: Unit) -> str:
+        return unit.name
+
+    def run(self, state: Bench, unit: Unit, poison: Mapping[str, int]) -> Iterator[str | Done]:
+        clips = [Clip(**row) for row in self.store.table(unit.clips_path, CLIPS.names).to_pylist()]
+        todo = [planned for planned in self.stages if planned.stage.name in unit.todo]
+        known = self._known(unit, todo)
+        frames = Frames(self.store, unit, state.decoder, state.fetcher)
+        clock: dict[str, float] = {}
+        kept = self._kept(unit, todo)
+        rows: dict[str, dict[str, Row | ClipError]] = {planned.stage.name: {} for planned in todo}
+        for batch in batches(clips, BATCH if self.gpus else 1, poison):
+            yield item_of(batch)
+            frames.forget()
+            for planned in todo:
+                name = planned.stage.name
+                asked = [clip for clip in batch if clip.clip_id not in kept[name]]
+                began = time.thread_time()
+                answers = self._answers(planned.stage, state, asked, frames, known, poison)
+                clock[name] = clock.get(name, 0.0) + time.thread_time() - began
+                rows[name] |= answers
+                for clip in batch:
+                    answer = kept[name].get(clip.clip_id, answers.get(clip.clip_id))
+                    if answer is not None and not isinstance(answer, ClipError):
+                        known.setdefault(name, {})[clip.clip_id] = answer
+        failed = 0
+        for planned in todo:
+            failed += self._commit(planned, unit, clips, kept[planned.stage.name], rows[planned.stage.name])
+        clock["frames"] = frames.seconds
+        seconds = sum(clip.duration_s for clip in clips)
+        yield Done({"clips": len(clips), "video_s": seconds, "failed": failed}, clock)
+
+    def _answers(
+        self,
+        stage: Stage,
+        state: Bench,
+        clips: Sequence[Clip],
+        frames: Frames,
+        known: Mapping[str, Mapping[str, Row]],
+        poison: Mapping[str, int],
+    ) -> dict[str, Row | ClipError]:
+        """The stage's answer for each clip; a clip without frames or without an upstream row gets an error."""
+        answers: dict[str, Row | ClipError] = {}
+        ready: list[tuple[Clip, FrameBatch | None]] = []
+        for clip in clips:
+            try:
+                if clip.clip_id in poison:
+                    raise ClipError(f"{poison[clip.clip_id]} workers died on it", Reason.WORKER_DIED)
+                upstream = _upstream(stage, clip, known)
+                shown = frames.of(clip, stage.frames) if stage.frames else None
+                ready.append((dataclasses.replace(clip, upstream=upstream), shown))
+            except ClipError as error:
+                answers[clip.clip_id] = error
+            except MediaError as error:
+                answers[clip.clip_id] = ClipError(error.message, error.reason)
+        if ready:
+            measured = measured_rows(stage, state.models[stage.name], ready)
+            for (clip, _), answer in zip(ready, measured, strict=True):
+                answers[clip.clip_id] = answer
+        return answers
+
+    def _known(self, unit: Unit, todo: Sequence[Planned]) -> dict[str, dict[str, Row]]:
+        """Rows of stages that are done already and that a stage of `todo` requires."""
+        wanted = {name for planned in todo for name in planned.stage.requires} - {p.stage.name for p in todo}
+        return {
+            planned.stage.name: self._rows(planned, unit)
+            for planned in self.stages
+            if planned.stage.name in wanted
+        }
+
+    def _kept(self, unit: Unit, todo: Sequence[Planned]) -> dict[str, dict[str, Row]]:
+        """On a retry, the rows of each stage that did not fail the last time."""
+        if not unit.retry:
+            return {planned.stage.name: {} for planned in todo}
+        return {planned.stage.name: self._rows(planned, unit) for planned in todo}
+
+    def _rows(self, planned: Planned, unit: Unit) -> dict[str, Row]:
+        entry = self.store.entry(planned.step, unit.name)
+        if entry is None:
+            return {}
+        names = planned.stage.columns.names
+        return {
+            row["clip_id"]: {name: row[name] for name in names}
+            for row in self.store.table(entry.outputs[0].path).to_pylist()
+            if row["error_reason"] is None
+        }
+
+    def _commit(
+        self,
+        planned: Planned,
+        unit: Unit,
+        clips: Sequence[Clip],
+        kept: Mapping[str, Row],
+        rows: Mapping[str, Row | ClipError],
+    ) -> int:
+        """Writes one stage's annotation of the unit; gives the number of failed rows."""
+        last = self.store.last(planned.step, unit.name, unit.retry)
+        plain, failures = [], []
+        for clip in clips:
+            answer = kept.get(clip.clip_id) or rows[clip.clip_id]
+            if isinstance(answer, ClipError):
+                failures.append(
+                    Failure(
+                        clip.clip_id, planned.stage.name, str(answer.reason), answer.message, last.attempt
+                    )
+                )
+                plain.append(
+                    {"clip_id": clip.clip_id, "error_reason": str(answer.reason), "error": answer.message}
+                )
+            else:
+                plain.append({"clip_id": clip.clip_id, **answer})
+        table = pa.Table.from_pylist(plain, schema=schema(planned.stage))
+        output = self.store.put_table(f"{planned.step}/{unit.name}{last.suffix}.parquet", table)
+        counts = {"clips": len(clips), "failed": len(failures)}
+        self.store.record(Entry(planned.step, unit.name, (output,), counts, tuple(failures)))
+        return len(failures)
+
+
+def item_of(batch: Sequence[Clip]) -> str:
+    """What a worker names before it touches this batch."""
+    first = batch[0].clip_id
+    return first if len(batch) == 1 else f"{first}+{len(batch) - 1}"
+
+
+def batches(clips: Sequence[Clip], size: int, poison: Mapping[str, int]) -> Iterator[Sequence[Clip]]:
+    """The clips by `size`; those of a batch that took workers with it come one by one, to find the one that does."""
+    for start in range(0, len(clips), size):
+        batch = clips[start : start + size]
+        if len(batch) > 1 and item_of(batch) in poison:
+            yield from ([clip] for clip in batch)
+        else:
+            yield batch
+
+
+def measured_rows(
+    stage: Stage, model: Any, ready: Sequence[tuple[Clip, FrameBatch | None]]
+) -> list[Row | ClipError]:
+    """The stage's answers; whatever it raises beside ClipError becomes the error of the one clip it raised on.
+
+    The one place where any exception is caught: a stage may wrap any library, and a clip that trips one must cost
+    neither its neighbours nor the job.
+    """
+    try:
+        return stage.measure_batch(model, [clip for clip, _ in ready], [shown for _, shown in ready])
+    except Exception as error:
+        if len(ready) == 1:
+            return [ClipError(f"{type(error).__name__}: {error}")]
+        return [answer for one in ready for answer in measured_rows(stage, model, [one])]
+
+
+def _upstream(stage: Stage, clip: Clip, known: Mapping[str, Mapping[str, Row]]) -> dict[str, Row]:
+    rows = {}
+    for name in stage.requires:
+        row = known.get(name, {}).get(clip.clip_id)
+        if row is None:
+            raise ClipError(f"{stage.name} needs the columns of {name}, which failed for this clip")
+        rows[name] = row
+    return rows
+
+
+class Frames:
+    """The frames of a unit's clips: from the proxy where it has them, else decoded; each made once a clip."""
+
+    def __init__(self, store: Store, unit: Unit, decoder: Decoder, fetcher: Fetcher) -> None:
+        self._store = store
+        self._unit = unit
+        self._decoder = decoder
+        self._fetcher = fetcher
+        self._videos = {video["video_id"]: video for video in unit.videos}
+        self._samples: dict[str, dict[tuple[str, int], list[Sample]]] = {}
+        """By proxy file, then video and layer: only of the files that the clips now at hand lie in."""
+        self._made: dict[tuple[str, FrameSpec], FrameBatch] = {}
+        self.seconds = 0.0
+        """CPU seconds of this thread spent on frames."""
+
+    def forget(self) -> None:
+        """Drops the frames of the clips before."""
+        self._made.clear()
+
+    def of(self, clip: Clip, spec: FrameSpec) -> FrameBatch:
+        key = (clip.clip_id, spec)
+        if key not in self._made:
+            began = time.thread_time()
+            self._made[key] = self._make(clip, spec)
+            self.seconds += time.thread_time() - began
+        return self._made[key]
+
+    def _make(self, clip: Clip, spec: FrameSpec) -> FrameBatch:
+        span = (clip.start_frame, clip.end_frame)
+        video = self._videos[clip.video_id]
+        index = VideoIndex.from_row(video)
+        if spec in PROXY:
+            reach = clip.end_frame - (1 if spec.pair else 0)  # both frames of a pair lie in the clip
+            samples = self._layer(clip, PROXY.index(spec))
+            inside = [sample for sample in samples if clip.start_frame <= sample.frame < reach]
+            if inside:
+                return batch_from_samples(inside, spec, index, span)
+        return self._decoder.read(self._fetcher.local(video["path"]), index, [span], spec)[0]
+
+    def _layer(self, clip: Clip, layer: int) -> list[Sample]:
+        """One layer's samples of the proxies that the clip lies in; the others are let go."""
+        near = {path: unit for path, unit in self._unit.proxies if _overlaps(unit, clip)}
+        self._samples = {path: self._samples[path] for path in near if path in self._samples}
+        for path, unit in near.items():
+            if path not in self._samples:
+                self._samples[path] = self._read(path, unit)
+        key = (clip.video_id, layer)
+        return [sample for path in near for sample in self._samples[path].get(key, [])]
+
+    def _read(self, path: str, unit: ScanUnit) -> dict[tuple[str, int], list[Sample]]:
+        samples: dict[tuple[str, int], list[Sample]] = {}
+        for row in read_proxy(self._store, path, unit, self._decoder, self._fetcher).to_pylist():
+            samples.setdefault((row.pop("video_id"), row["layer"]), []).append(Sample(**row))
+        return samples
+
+
+def _overlaps(unit: ScanUnit, clip: Clip) -> bool:
+    return any(
+        span.video_id == clip.video_id and span.start < clip.end_frame and clip.start_frame < span.end
+        for span in unit.spans
+    )
