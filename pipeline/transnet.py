@@ -174,9 +174,8 @@ class TransNet:
             for scale, (first, second) in enumerate(self.blocks, 1):
                 features = torch.cat(list(_block(stream, first, second)))
                 means.append(features.float().mean((2, 3)))
-                stream = iter(
-                    torch.split(features, BLOCK_FRAMES << scale)
-                )  # each scale has a quarter of the pixels
+                # Each scale has a quarter of the last one's pixels and twice its channels: twice the frames fit.
+                stream = iter(torch.split(features, BLOCK_FRAMES << scale))
             look = fn.normalize(fn.linear(torch.cat(means, 1), *self.projection), dim=1)
             hidden = torch.cat(
                 [
