@@ -24,12 +24,12 @@ from pipeline.segment import CONTEXT, STRIDE, Signals, signals
 from pipeline.sources import Fetcher, partition
 from pipeline.stage import fingerprint
 from pipeline.store import Entry, Failure, StorageError, Store
-from pipeline.transnet import TransNet
+from pipeline.transnet import Precision, TransNet
 
 VERSION = 1
 """Bumped when the same video would give other signals or other proxy frames."""
 VIDEOS_A_GROUP = 16
-CHUNK_FRAMES = 24 * STRIDE
+CHUNK_FRAMES = 12 * STRIDE
 """A span of a longer video that one worker scans: some minutes, so that a film keeps many workers busy."""
 GROUP_FRAMES = 6 * STRIDE
 """Of the videos of one group together, unless one alone has more: a minute or two, so that few videos, too, keep
@@ -145,12 +145,15 @@ class Scan:
 
     store: Store
     limits: Limits = field(default_factory=Limits)
+    precision: Precision = "auto"
+    """Of TransNetV2; a run states one, so that machines of another kind give the same values."""
 
     label = "scan"
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint("scan", VERSION, TransNet.fingerprint(), [asdict(spec) for spec in PROXY])
+        layers = [asdict(spec) for spec in PROXY]
+        return fingerprint("scan", VERSION, TransNet.fingerprint(), self.precision, layers)
 
     @property
     def step(self) -> str:
@@ -160,7 +163,7 @@ class Scan:
         return f"proxies@{self.fingerprint}/{unit.name}.parquet"
 
     def open(self) -> Eyes:
-        return Eyes(Decoder(self.limits), Fetcher(), TransNet.load())
+        return Eyes(Decoder(self.limits), Fetcher(), TransNet.load(precision=self.precision))
 
     def name(self, unit: Unit) -> str:
         return unit.name

@@ -94,7 +94,7 @@ class TransNet:
             raise WrongDigest(f"{path} is not the pinned weight {WEIGHT} (sha256 {catalogue[WEIGHT].sha256})")
         weights = torch.load(path, map_location="cpu", weights_only=True)
         if precision == "auto":
-            precision = "bf16" if _native_bf16() else "fp32"
+            precision = native_precision()
         return cls._build(weights, torch.bfloat16 if precision == "bf16" else torch.float32)
 
     @staticmethod
@@ -210,12 +210,13 @@ def _check(thumbs: npt.NDArray[np.uint8], first_frame: int, start: int, end: int
         raise ValueError(f"thumbs [{first_frame}, {first_frame + len(thumbs)}) do not cover {wanted}")
 
 
-def _native_bf16() -> bool:
-    """Whether this processor multiplies bfloat16 natively; emulated, it is slower than float32."""
+def native_precision() -> Literal["bf16", "fp32"]:
+    """bf16 where this processor multiplies it natively; emulated, it is slower than float32."""
     import torch
 
     capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    native = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
+    return "bf16" if native else "fp32"
 
 
 def _cell(weights: Mapping[str, Tensor], name: str, dtype: torch.dtype) -> _Cell:
