@@ -74,7 +74,7 @@ BOUNDARIES = pa.schema(
         pa.field("end_frame", pa.int64()),  # first frame after the transition; for a cut, equal to `frame`
         pa.field("kind", pa.string()),  # cut, gradual
         pa.field("transnet", pa.float32()),  # TransNetV2's probability
-        pa.field("content", pa.float32()),  # PySceneDetect's adaptive ratio
+        pa.field("adaptive", pa.float32()),  # PySceneDetect's adaptive ratio
         pa.field("kept", pa.bool_()),  # accepted by the merge policy
     ]
 )

@@ -116,7 +116,7 @@ class Boundary(NamedTuple):
     kind: str
     """cut, gradual"""
     transnet: float
-    content: float
+    adaptive: float
     kept: bool
 
 
@@ -249,7 +249,7 @@ def _bridged(
                 boundary.end_frame,
                 "gradual",
                 max(kept[-1].transnet, boundary.transnet),
-                max(kept[-1].content, boundary.content),
+                max(kept[-1].adaptive, boundary.adaptive),
                 True,
             )
         else:
