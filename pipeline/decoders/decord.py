@@ -7,6 +7,7 @@ frames even in order. It has no AV1 decoder. Its sizes are those of the upright 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def read_frames(
         raise MediaError(
             Reason.UNSUPPORTED_CODEC, f"decord does not read {index.codec} in {index.container} right"
         )
-    with open_file(path) as file:
+    with closing(open_file(path)) as file:
         try:
             reader = VideoReader(f"/proc/self/fd/{file.fileno()}", num_threads=1)
             _check(reader, index)

@@ -2,44 +2,45 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 
+from pipeline.decoders.guard import Source
 
-def claimed_bytes(container: str, file: io.BufferedReader, size: int) -> int | None:
+
+def claimed_bytes(container: str, file: Source) -> int | None:
     """The size in bytes that the outermost headers claim; None when the format or this file does not say.
 
-    `container` is "mov", "matroska" or "avi"; `size` is the file's real size. Formats: ISO/IEC 14496-12 section 4.2,
-    RFC 9559 section 4 (Segment), and RIFF (chunks of four letters and a 32-bit length).
+    `container` is "mov", "matroska" or "avi". Formats: ISO/IEC 14496-12 section 4.2, RFC 9559 section 4 (Segment),
+    and RIFF (chunks of four letters and a 32-bit length).
     """
-    readers: dict[str, Callable[[io.BufferedReader, int], int | None]] = {
+    readers: dict[str, Callable[[Source], int | None]] = {
         "mov": _boxes,
         "matroska": _segment,
         "avi": _riff,
     }
     reader = readers.get(container)
-    return reader(file, size) if reader else None
+    return reader(file) if reader else None
 
 
-def _boxes(file: io.BufferedReader, size: int) -> int | None:
+def _boxes(file: Source) -> int | None:
     place = 0
-    while place + 8 <= size:
+    while place + 8 <= file.size:
         file.seek(place)
         head = file.read(16)
         length = int.from_bytes(head[:4], "big")
         if length == 1 and len(head) == 16:
             length = int.from_bytes(head[8:16], "big")
         if length == 0:  # to the end of the file, whatever that is
-            return size
+            return file.size
         if length < 8:
             return None
         place += length
     return place
 
 
-def _riff(file: io.BufferedReader, size: int) -> int | None:
+def _riff(file: Source) -> int | None:
     place = 0
-    while place + 8 <= size:
+    while place + 8 <= file.size:
         file.seek(place)
         head = file.read(8)
         if head[:4] != b"RIFF":  # whatever some writers append after the list
@@ -51,7 +52,7 @@ def _riff(file: io.BufferedReader, size: int) -> int | None:
     return place
 
 
-def _segment(file: io.BufferedReader, size: int) -> int | None:
+def _segment(file: Source) -> int | None:
     file.seek(0)
     head = file.read(4096)
     if head[:4] != b"\x1a\x45\xdf\xa3":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import io
 import os
 import resource
 import signal
@@ -47,8 +46,36 @@ def bound_memory(extra_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (most, hard))
 
 
-def open_file(path: str) -> io.BufferedReader:
-    """The regular, non-empty file at `path`, open for reading; never blocks, never follows a link at the end.
+class Source:
+    """A regular file open for reading by its descriptor, which is closed with it or when nothing holds it any more."""
+
+    def __init__(self, handle: int, size: int) -> None:
+        self._handle = handle
+        self.size = size
+
+    def fileno(self) -> int:
+        return self._handle
+
+    def read(self, count: int) -> bytes:
+        return os.read(self._handle, count)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return os.lseek(self._handle, offset, whence)
+
+    def tell(self) -> int:
+        return os.lseek(self._handle, 0, os.SEEK_CUR)
+
+    def close(self) -> None:
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def open_file(path: str) -> Source:
+    """The regular, non-empty file at `path`; never blocks, never follows a link at the end.
 
     Raises MediaError: not_found, not_a_file, unreadable, empty.
     """
@@ -66,10 +93,9 @@ def open_file(path: str) -> io.BufferedReader:
     except ValueError as error:
         raise MediaError(Reason.NOT_FOUND, "the path holds a null character") from error
     status = os.fstat(handle)
-    if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
-        os.close(handle)
-        if stat.S_ISREG(status.st_mode):
-            raise MediaError(Reason.EMPTY, "the file has no bytes")
+    source = Source(handle, status.st_size)
+    if not stat.S_ISREG(status.st_mode):
         raise MediaError(Reason.NOT_A_FILE, "not a regular file")
-    file: io.BufferedReader = io.BufferedReader(io.FileIO(handle), BUFFER_BYTES)
-    return file
+    if status.st_size == 0:
+        raise MediaError(Reason.EMPTY, "the file has no bytes")
+    return source

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ import numpy.typing as npt
 
 from pipeline.decoders.extent import claimed_bytes, claimed_size
 from pipeline.decoders.formats import IMAGE_FORMATS
-from pipeline.decoders.guard import open_file
+from pipeline.decoders.guard import Source, open_file
 from pipeline.decoders.pyav import UNSTAMPED, decoded, only, open_media, video_stream
 from pipeline.frames import Limits, pack_pts
 from pipeline.reasons import MediaError, Reason
@@ -58,9 +57,8 @@ def probe(path: str, limits: Limits, alive: Callable[[], None]) -> dict[str, Any
 
     Raises MediaError with the reasons of "the file" and "the container" of pipeline.reasons, and decode_error.
     """
-    with open_file(path) as file:
+    with closing(open_file(path)) as file:
         _check_size(claimed_size(file.read(32)), limits)
-        file.seek(0)
     with closing(open_media(path, limits)) as container:
         kind = container.format.name.split(",")[0]
         stream = video_stream(container, limits)
@@ -72,7 +70,7 @@ def probe(path: str, limits: Limits, alive: Callable[[], None]) -> dict[str, Any
         packets = _packets(container, stream, limits, alive)
         time_base, rates = stream.time_base, [stream.average_rate, stream.base_rate, stream.guessed_rate]
         entries, announced = len(stream.index_entries), stream.frames
-    with open_file(path) as file:
+    with closing(open_file(path)) as file:
         _check_whole(kind, file, packets, claimed, entries, announced)
     facts |= _first_frame(path, limits)
     pts = _timestamps(path, packets, kind, facts, limits, alive)
@@ -168,13 +166,12 @@ def _shown(packet: Any, stream: Any) -> bool:
 
 
 def _check_whole(
-    kind: str, file: Any, packets: _Packets, claimed_us: int | None, entries: int, announced: int
+    kind: str, file: Source, packets: _Packets, claimed_us: int | None, entries: int, announced: int
 ) -> None:
-    size = os.fstat(file.fileno()).st_size
-    claimed = claimed_bytes(kind, file, size)
+    claimed = claimed_bytes(kind, file)
     found = len(packets.stamps) + packets.hidden + packets.leading + packets.unstamped
-    if claimed is not None and claimed > size:
-        raise MediaError(Reason.TRUNCATED, f"{size} bytes of {claimed}")
+    if claimed is not None and claimed > file.size:
+        raise MediaError(Reason.TRUNCATED, f"{file.size} bytes of {claimed}")
     if kind == "mov" and found < entries:
         raise MediaError(Reason.TRUNCATED, f"{found} frames of {entries}")
     if packets.damaged:

@@ -67,10 +67,10 @@ def video_stream(container: Any, limits: Limits) -> Any:
     if context is None or context.name not in VIDEO_CODECS:
         name = "unknown" if context is None else context.name
         raise MediaError(Reason.UNSUPPORTED_CODEC, f"the video codec is {name}")
-    context.thread_count = 1
-    context.thread_type = "NONE"
-    # explode: damage is reported; left alone, decoders paint over it and say nothing
-    context.options = {"max_pixels": str(limits.max_pixels), "err_detect": "explode"}
+    if not context.is_open:
+        context.thread_count = 1
+        context.thread_type = "NONE"
+        context.options = {"max_pixels": str(limits.max_pixels)}
     return stream
 
 
@@ -148,7 +148,7 @@ def _matched(
         if frame.width != width or frame.height != height:
             raise MediaError(Reason.SIZE_CHANGES, f"{width}x{height} becomes {frame.width}x{frame.height}")
         if frame.is_corrupt:
-            raise MediaError(Reason.DECODE_ERROR, f"frame {start + place} is damaged")
+            raise MediaError(Reason.DECODE_ERROR, f"frame {start + place} is damaged, and painted over")
         yield start + place, frame
         place += 1
         if place == len(stamps):

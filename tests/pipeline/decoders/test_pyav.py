@@ -1,0 +1,39 @@
+"""Seeking: that it is done, not only that the frames are right, which reading from the start would give as well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.decoders.pyav import iter_frames, open_media
+from pipeline.frames import Decoder, Limits, VideoIndex
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("s.mp4", "h264"), ("s.mkv", "h264"), ("s.mov", "hevc"), ("s.webm", "vp9")]
+)
+def test_late_frames_are_reached_by_seeking(
+    make_video: Callable[..., Path], barcode: Any, tmp_path: Path, name: str, codec: str
+) -> None:
+    path = str(make_video(tmp_path / name, frames=520, codec=codec, bframes=3, gop=24, size=(128, 64)))
+    with Decoder() as decoder:
+        index = VideoIndex.from_row(decoder.probe(path))
+    signs = 0
+
+    def alive() -> None:
+        nonlocal signs
+        signs += 1
+
+    limits = Limits()
+    with closing(open_media(path, limits)) as container:
+        for start in [*range(470, 500), 30, 519]:
+            found = list(iter_frames(container, index, start, start + 2, limits, alive))
+            assert [number for number, _ in found] == list(range(start, min(520, start + 2)))
+            assert [barcode.read(frame.to_ndarray(format="rgb24")) for _, frame in found] == [
+                n for n, _ in found
+            ]
+    assert signs == 0  # one would come with the 250th decoded frame of a call
