@@ -28,6 +28,7 @@ from pipeline.cluster import disconnect
 from pipeline.runner import Pool
 from pipeline.sources import Sources
 from pipeline.store import Store
+from pipeline.transnet import native_precision
 
 FAILED = 3
 """Exit status: more failed than the run allows, or nothing was kept."""
@@ -118,6 +119,8 @@ def opened(
     if workers is None and ray_address is None:
         workers = len(os.sched_getaffinity(0))
     store = store_at(out)
+    if config.precision == "auto":
+        config = config.model_copy(update={"precision": native_precision()})
     with store.locked():
         store.put_text("run.toml", settings.dump(config))
         try:
@@ -251,14 +254,14 @@ def status(account: Account) -> int:
     if videos.failed > limits.videos:
         run.progress.warn(
             f"rushes: {int(videos.failed)} videos failed, the run allows {limits.videos}"
-            " (max_failed.videos): see `rushes report`"
+            f" (max_failed.videos); the first: {first(account)}"
         )
         return FAILED
     broken = len({failure.item for failure in account.failures}) - int(videos.failed)
     if broken > limits.clips:
         run.progress.warn(
-            f"rushes: {broken} clips failed a stage, the run allows {limits.clips} (max_failed.clips):"
-            " see `rushes report`"
+            f"rushes: {broken} clips failed a stage, the run allows {limits.clips} (max_failed.clips);"
+            f" the first: {first(account)}"
         )
         return FAILED
     if not videos.pending and not clips.pending and not clips.kept:
@@ -269,6 +272,11 @@ def status(account: Account) -> int:
         run.progress.warn("rushes: the shards are empty: see `rushes report --json`, pools, `rejected_by`")
         return FAILED
     return 0
+
+
+def first(account: Account) -> str:
+    failure = account.failures[0]
+    return f"{failure.item}: {failure.message} ({failure.reason}); `rushes report` shows all"
 
 
 # --- looking
@@ -287,11 +295,13 @@ def write_report(account: Account) -> str:
 def explain(run: Run, clip_id: str) -> str:
     """Every rule of every pool and how this clip came through it."""
     pools = Pools(run)
-    row = next((found for batch in pools.measured() if (found := by_clip(batch, clip_id))), None)
-    if row is None:
+    found = next(((r, batch.schema) for batch in pools.measured() if (r := by_clip(batch, clip_id))), None)
+    if found is None:
         raise NotReady(
             f"{run.store.root} has no clip {clip_id}: its ids are in the clips@*/ tables and the report"
         )
+    row, kinds = found
+    clip = pa.Table.from_pylist([row], kinds)
     video = run.used[row["video_id"]]
     lines = [
         f"clip {clip_id}: {row['start_s']:.3f}-{row['end_s']:.3f} s of {video['path']}",
@@ -301,7 +311,7 @@ def explain(run: Run, clip_id: str) -> str:
         lines.append(f"stages that failed for it: {', '.join(row['failed_stages'])}")
     known = origins(run.planned)
     for recipe in pools.recipes:
-        answers = recipes.explain(recipe, row, known)
+        answers = recipes.explain(recipe, clip, known)
         lines.append(f"{recipe.name}: {'kept' if all(a.passed for a in answers) else 'rejected'}")
         for answer in answers:
             origin = answer.origin

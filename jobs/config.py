@@ -62,6 +62,9 @@ class Config(Table):
     """Names of the stages to run; empty is every default stage."""
     stage: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Settings of one stage: `[stage.text] engine = "paddle"`."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Of TransNetV2. `auto` becomes what this machine multiplies natively, and stays so for the whole run: other
+    machines that take part get the same values."""
     captioner: Literal["embedded"] = "embedded"
     dedup: dict[str, Any] = Field(default_factory=dict)
     """Fields of filters.dedup.Dedup."""
@@ -134,9 +137,11 @@ def parse(plain: dict[str, Any], where: str) -> Config:
 def sentence(error: ValidationError) -> str:
     """The first fault of a pydantic error: which key, and why."""
     fault = error.errors()[0]
-    key = ".".join(str(part) for part in fault["loc"]) or "the settings"
+    key = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
         return f"unknown key '{key}'"
+    if fault["type"] == "value_error":
+        return f"{key}: {fault['ctx']['error']}" if key else str(fault["ctx"]["error"])
     return f"{key}: {fault['msg']} (got {fault['input']!r})"
 
 

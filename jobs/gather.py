@@ -218,8 +218,9 @@ class Gather:
 
     def _card(self, pool: Recipe, number: int, pictures: Mapping[str, Sequence[bytes]]) -> Card:
         assert self._table is not None
-        row = self._table.slice(number, 1).to_pylist()[0]
-        answers = recipes.explain(pool, row, origins(self.run.planned))
+        clip = self._table.slice(number, 1)
+        row = clip.to_pylist()[0]
+        answers = recipes.explain(pool, clip, origins(self.run.planned))
         why = tuple(
             f"{a.rule} is {value_text(a.value)}, wanted {a.threshold}" for a in answers if not a.passed
         )

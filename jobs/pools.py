@@ -118,17 +118,16 @@ class Pools:
     def known_verdicts(self, recipe: Recipe) -> pa.Table | None:
         """The pool's VERDICTS in the order of the parts; None while the run has not come so far."""
         try:
-            entry = self.run.made(f"verdicts/{recipe.name}", self._verdict_inputs(recipe))
+            return self.verdicts(recipe)
         except NotReady:
             return None
-        return None if entry is None else self.run.store.tables(entry.outputs, VERDICTS)
 
     def verdicts(self, recipe: Recipe) -> pa.Table:
         """The pool's VERDICTS; NotReady while they are not made."""
-        table = self.known_verdicts(recipe)
-        if table is None:
+        entry = self.run.made(f"verdicts/{recipe.name}", self._verdict_inputs(recipe))
+        if entry is None:
             raise self.run.not_ready("select")
-        return table
+        return self.run.store.tables(entry.outputs, VERDICTS)
 
     # --- balance
 

@@ -19,6 +19,7 @@ from pipeline import ingest, runner, scan, shots
 from pipeline.annotate import Annotate, Planned
 from pipeline.annotate import Unit as AnnotateUnit
 from pipeline.clip import VIDEOS
+from pipeline.cluster import cpus
 from pipeline.runner import Done, Pool
 from pipeline.sources import Sources
 from pipeline.stage import Stage, fingerprint
@@ -102,7 +103,7 @@ class Run:
 
     @cached_property
     def _scan(self) -> scan.Scan:
-        return scan.Scan(self.store, self.config.limits())
+        return scan.Scan(self.store, self.config.limits(), self.config.precision)
 
     @cached_property
     def _shots(self) -> shots.FindShots:
@@ -329,7 +330,8 @@ class Run:
         for done in notes:
             seconds.update(done.seconds)
             counts.update(done.counts)
-        about: dict[str, Any] = {"label": label, "wall_s": wall_s, "workers": self.pool.workers}
+        workers = cpus() if self.pool.workers is None else self.pool.workers
+        about: dict[str, Any] = {"label": label, "wall_s": wall_s, "workers": workers}
         about |= {"seconds": dict(seconds), "counts": dict(counts)}
         self.store.put_text(
             f"timings/{time.time_ns()}-{label.replace(' ', '-')}.json",

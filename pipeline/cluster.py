@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,12 +20,15 @@ LOCAL = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    # The raylet inherits this terminal; that a worker died is told by the runner, in one sentence.
+    # What Ray has to say of workers that die stays in its own log files: the runner deals with them and says so.
     "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "^",
 }
-"""Environment of a Ray that rushes starts itself."""
+"""Environment of a Ray that rushes starts itself; read when `ray` is imported."""
 
 TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+GRACE_S = 15.0
+"""For the runner to notice by itself that Ray is gone, and to leave in good order."""
 OBJECT_STORE_BYTES = 256 * 2**20
 """Units and counts are all that passes through it; frames never do."""
 
@@ -42,7 +47,7 @@ def connect(address: str | None, workers: int) -> Any:
 
     if ray.is_initialized():
         return ray
-    with _signals_kept():
+    with _signals_kept(), _stderr_closed():
         try:
             _init(ray, address, workers)
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
@@ -51,13 +56,42 @@ def connect(address: str | None, workers: int) -> Any:
             raise ClusterError(
                 f"cannot reach {where}: {said}; check the address and the token, or use --workers 0"
             ) from error
+    if address is None:
+        threading.Thread(target=_watch, args=(ray,), daemon=True).start()
     return ray
+
+
+def cpus() -> int:
+    """CPUs of the Ray that this process is connected to; 1 when there is none."""
+    ray = sys.modules.get("ray")
+    if ray is None or not ray.is_initialized():
+        return 1
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def lost(ray: Any) -> str:
+    """Names of the processes of a Ray of this machine's own that have died; empty when all is well."""
+    node = ray._private.worker._global_node
+    return ", ".join(sorted(name for name, _ in node.dead_processes())) if node is not None else ""
+
+
+def _watch(ray: Any) -> None:
+    """Ends this process when a Ray of its own has died: calls that wait for such a Ray never return."""
+    while ray.is_initialized():
+        time.sleep(1.0)
+        if ray.is_initialized() and (gone := lost(ray)):
+            time.sleep(GRACE_S)
+            if ray.is_initialized():
+                print(
+                    f"rushes: Ray on this machine has ended ({gone}); run the same command again to go on",
+                    file=sys.stderr,
+                )
+                sys.stderr.flush()
+                os._exit(os.EX_TEMPFAIL)
 
 
 def disconnect() -> None:
     """Ends a Ray that `connect` started, or leaves the cluster; nothing of it stays behind."""
-    import sys
-
     ray = sys.modules.get("ray")
     if ray is not None and ray.is_initialized():
         ray.shutdown()
@@ -68,6 +102,7 @@ def _init(ray: Any, address: str | None, workers: int) -> None:
         ray.init(address=address, log_to_driver=False, logging_level="error")
     else:
         ray.init(
+            address="local",  # otherwise one that runs on this machine already would be joined
             num_cpus=workers,
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
@@ -75,6 +110,20 @@ def _init(ray: Any, address: str | None, workers: int) -> None:
             logging_level="error",
             configure_logging=False,
         )
+
+
+@contextmanager
+def _stderr_closed() -> Iterator[None]:
+    """Keeps what Ray's processes print as they start off this terminal."""
+    sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        for handle in (kept, nothing):
+            os.close(handle)
 
 
 @contextmanager

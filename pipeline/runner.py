@@ -137,13 +137,13 @@ class _RayRun(Generic[U]):
     def __init__(
         self, task: Task[U], units: Sequence[U], pool: Pool, observe: Callable[[U, Done], None]
     ) -> None:
-        from pipeline.cluster import connect
+        from pipeline.cluster import connect, cpus, lost
 
+        self._lost = lost
         self._ray = connect(pool.ray_address, pool.workers or len(os.sched_getaffinity(0)))
         self._task = task
         self._waiting = deque(units)
-        workers = pool.workers or int(self._ray.cluster_resources().get("CPU", 1))
-        self._workers = max(1, min(workers, len(units)))
+        self._workers = min(pool.workers or cpus(), len(units))
         self._observe = observe
         self._deaths: dict[str, Counter[str]] = {}
         self._stillborn = 0
@@ -168,6 +168,8 @@ class _RayRun(Generic[U]):
 
     def _part(self) -> None:
         """Ends the actors: the idle ones tidy up first, those in the middle of a unit are killed."""
+        if self._lost(self._ray):
+            return  # they end by themselves when Ray is gone
         closing = [actor.close.remote() for actor in self._idle]
         try:
             if closing:
@@ -195,6 +197,8 @@ class _RayRun(Generic[U]):
 
     def _next(self) -> bool:
         """Waits for something to happen and deals with it; False when nothing did."""
+        if gone := self._lost(self._ray):
+            raise WorkerError(f"{self._task.label}: Ray on this machine has ended ({gone})")
         waited = [*self._starting, *self._flights]
         ready, _ = self._ray.wait(waited, num_returns=1, timeout=5.0, fetch_local=False)
         for one in ready:

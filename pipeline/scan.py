@@ -235,9 +235,8 @@ def put_proxy(store: Store, path: str, samples: Sequence[tuple[str, Sample]], ad
     table = pa.Table.from_pylist(rows, schema=PROXIES)
     if adding and store.size(path) is not None:
         before = store.table(path)
-        table = pa.concat_tables(
-            [before.filter(~pc.is_in(before["video_id"], table["video_id"].unique())), table]
-        )
+        fresh = pc.is_in(before.column("video_id"), value_set=pc.unique(table.column("video_id")))
+        table = pa.concat_tables([before.filter(pc.invert(fresh)), table])
     order = [("video_id", "ascending"), ("layer", "ascending"), ("frame", "ascending")]
     store.put_table(path, table.sort_by(order))
 

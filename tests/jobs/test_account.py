@@ -1,0 +1,96 @@
+"""The funnel: closed at every step, whatever was changed or lost in between."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs import chain
+from jobs.account import funnel
+from pipeline.reasons import Reason
+
+
+def closed(counts: dict[str, Any]) -> bool:
+    return abs(counts["in"] - sum(counts[n] for n in ("kept", "rejected", "failed", "pending"))) < 1e-2
+
+
+def test_the_funnel_of_a_whole_run(whole: tuple[Any, Path]) -> None:
+    small, out = whole
+    found = funnel(small.account(out))
+    assert found["videos"] == {"in": 6, "kept": 4, "rejected": 1, "failed": 1, "pending": 0}
+    assert found["clips"] == {"in": 5, "kept": 4, "rejected": 1, "failed": 0, "pending": 0}
+    assert all(closed(found[name]) for name in ("videos", "clips", "seconds"))
+    pool = found["pools"]["tiny"]
+    assert {name: pool[name] for name in ("in", "kept", "rejected", "failed", "pending")} == {
+        "in": 5,
+        "kept": 4,
+        "rejected": 1,
+        "failed": 0,
+        "pending": 0,
+    }
+    assert closed(pool["seconds"])
+    assert closed(pool["sharded"])
+    files = list((out / "shards/tiny").glob("*/*.parquet"))
+    assert found["shards"]["tiny"] == {
+        "files": len(files),
+        "rows": 4,
+        "bytes": sum(path.stat().st_size for path in files),
+    }
+    (failure,) = found["failures"]
+    assert set(failure) == {"item", "stage", "reason", "message", "attempts"}
+    assert (failure["stage"], failure["attempts"]) == ("ingest", 1)
+    assert Reason(failure["reason"]) is Reason.NOT_MEDIA
+
+
+def test_seconds_add_up_to_the_length_of_the_media(whole: tuple[Any, Path]) -> None:
+    small, out = whole
+    seconds = funnel(small.account(out))["seconds"]
+    assert seconds["in"] == pytest.approx(
+        2 + 3 + 1.2 + 2 + 0.04, abs=0.01
+    )  # the copy counts, a picture is a frame
+    assert seconds["kept"] + seconds["rejected"] == pytest.approx(seconds["in"], abs=0.01)
+
+
+@pytest.mark.parametrize("step", ["select", "shard"])
+def test_another_threshold_over_shards_of_the_old_one(
+    whole: tuple[Any, Path], tmp_path: Path, step: str
+) -> None:
+    """The funnel stays closed while the shards on disk are those of the recipe before."""
+    small, reference = whole
+    shutil.copytree(reference, tmp_path / "run")
+    (tmp_path / "tiny.toml").write_text(
+        small.recipe.read_text().replace("[keep.video]", "[keep.video]\nduration_s = { min = 1.9 }")
+    )
+    run = small.run(tmp_path / "run", recipes=[str(tmp_path / "tiny.toml")])
+    chain.do(run, "select")
+    if step == "shard":
+        chain.do(run, "shard")
+    found = funnel(chain.account_of(run))
+    pool = found["pools"]["tiny"]
+    assert (pool["kept"], pool["rejected"]) == (2, 3)  # the picture and the longest video
+    assert closed(pool["sharded"])
+    done = step == "shard"
+    assert (pool["sharded"]["kept"], pool["sharded"]["pending"]) == ((2, 0) if done else (0, 2))
+    assert found["shards"]["tiny"]["rows"] == (2 if done else 4)
+
+
+def test_a_step_that_is_not_done_leaves_its_items_pending(small: Any, tmp_path: Path) -> None:
+    run = small.run(tmp_path / "run")
+    chain.do(run, "ingest")
+    found = funnel(small.account(tmp_path / "run"))
+    assert (found["videos"]["pending"], found["videos"]["kept"], found["clips"]["in"]) == (4, 0, 0)
+    assert found["seconds"]["pending"] == pytest.approx(2 + 3 + 1.2 + 0.04, abs=0.01)
+    assert found["pools"]["tiny"]["in"] == 0
+    assert found["shards"] == {}
+
+
+def test_a_changed_setting_makes_what_depends_on_it_pending(whole: tuple[Any, Path]) -> None:
+    small, out = whole
+    found = funnel(small.account(out, stage={"black": {"black_luma": 0.3}}))
+    assert (found["clips"]["in"], found["clips"]["pending"]) == (5, 5)
+    found = funnel(small.account(out, segment={"min_clip_s": 0.75, "max_clip_s": 3.0}))
+    assert (found["videos"]["pending"], found["clips"]["in"]) == (4, 0)
+    assert closed(found["seconds"])

@@ -1,0 +1,85 @@
+"""The whole chain over tiny media: what comes out of the other end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from jobs import chain
+from jobs.config import ConfigError
+
+
+def test_the_chain_makes_shards_of_videos_and_pictures(whole: tuple[Any, Path]) -> None:
+    small, out = whole
+    account = small.account(out)
+    assert account.videos().to_json() == {"in": 6, "kept": 4, "rejected": 1, "failed": 1, "pending": 0}
+    assert account.clips()[0].to_json() == {"in": 5, "kept": 4, "rejected": 1, "failed": 0, "pending": 0}
+    manifest = json.loads((out / "shards/tiny/manifest.json").read_text())
+    buckets = {name: bucket["rows"] for name, bucket in manifest["buckets"].items()}
+    assert {name.split("-")[0]: rows for name, rows in buckets.items()} == {"t001": 1, "t017": 3}
+    assert chain.verify(str(out), deep=True) == []
+    assert (out / "report.html").stat().st_size > 10_000
+
+
+def test_columns_of_a_manifest_reach_the_shards(small: Any, tmp_path: Path) -> None:
+    (small.media / "list.csv").write_text("path,title,licence\na.mp4,First,CC0\nc.png,Picture,CC BY\n")
+    small.done(tmp_path / "run", sources=[str(small.media / "list.csv")])
+    rows = [
+        row
+        for path in (tmp_path / "run/shards").rglob("*.parquet")
+        for row in pq.read_table(path).to_pylist()
+    ]
+    extras = {Path(row["source_path"]).name: json.loads(row["extra"]) for row in rows}
+    assert extras == {
+        "a.mp4": {"title": "First", "licence": "CC0"},
+        "c.png": {"title": "Picture", "licence": "CC BY"},
+    }
+
+
+def test_progress_in_a_log_is_whole_lines_and_few(whole: tuple[Any, Path]) -> None:
+    said = whole[0].said[0].getvalue()
+    assert "\r" not in said
+    lines = [line for line in said.splitlines() if "%" in line]
+    assert [line.split()[0] for line in lines if "100%" in line] == [
+        "ingest",
+        "scan",
+        "shots",
+        "annotate",
+        "shard",
+    ]
+    assert len(lines) < 15
+    assert any(line.startswith("shard tiny 100%") for line in lines)
+
+
+def test_a_log_gets_a_line_every_ten_seconds() -> None:
+    from jobs.progress import Lines
+
+    now = [0.0]
+    said: list[str] = []
+    lines = Lines(said.append, "scan", 100, "frames", lambda: now[0])
+    for second in range(1, 50):
+        now[0] = float(second)
+        lines.update(2)
+    lines.end()
+    assert len(said) == 5
+    assert said[0] == "scan        20% 20/100 frames in 10 s, 2.0 frames/s, 40 s left"
+
+
+def test_steps_on_an_empty_run_make_empty_tables(small: Any, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    run = small.run(tmp_path / "run", sources=[str(tmp_path / "none")])
+    for step in chain.STEPS[:-1]:
+        chain.do(run, step)
+    account = small.account(tmp_path / "run")
+    assert account.videos().entered == 0
+    assert account.accounts[0].manifest.totals == {"files": 0, "rows": 0, "bytes": 0}
+
+
+def test_a_balanced_pool_needs_captions(small: Any, tmp_path: Path) -> None:
+    small.recipe.write_text(small.recipe.read_text() + "\n[balance]\nshares = { Human = 0.5 }\n")
+    with pytest.raises(ConfigError, match="balances by concept"):
+        small.run(tmp_path / "run")
