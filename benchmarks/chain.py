@@ -180,7 +180,7 @@ def _stage_shares(run: Run, decoder: CountingDecoder) -> dict[str, float]:
     models = {planned.stage.name: planned.stage.load() for planned in run.planned}
     spent: dict[str, float] = defaultdict(float)
     for part in run.parts():
-        proxies = tuple((run.proxy_path(unit), unit) for unit in part.group.units)
+        proxies = run.proxies(part.group)
         unit = annotate.Unit(part.name, part.output.path, part.group.videos, proxies, ())
         frames = annotate.Frames(run.store, unit, decoder, Fetcher())
         for row in run.store.table(part.output.path, CLIPS.names).to_pylist():

@@ -51,13 +51,14 @@ class Film:
 
 def one_pass(film: Film) -> None:
     """Thumbnails and proxy in one pass, the proxy to disk."""
-    from pipeline.scan import put_proxy
+    from pipeline.scan import Span, put_proxy
     from pipeline.store import Store
 
     with Decoder() as decoder:
         seen = decoder.scan(str(film.path), film.index, 0, film.index.frame_count, 0)
     film.proxy.unlink(missing_ok=True)
-    put_proxy(Store(str(film.folder)), film.proxy.name, [("film", sample) for sample in seen.samples])
+    span = Span({"video_id": "film"}, 0, film.index.frame_count)
+    put_proxy(Store(str(film.folder)), film.proxy.name, span, seen.samples)
 
 
 def frames_of_proxy(film: Film) -> int:

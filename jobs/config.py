@@ -31,6 +31,8 @@ class IngestTable(Table):
 
     roots: tuple[str, ...] = ()
     path_column: str = "path"
+    decoder: Literal["pyav", "decord"] = "pyav"
+    """Which backend decodes for the stages; docs/decoders.md says what each gets right."""
     limits: dict[str, float] = Field(default_factory=dict)
 
 

@@ -246,12 +246,10 @@ class Gather:
         wanted = clips.to_pylist()
         found: dict[str, list[bytes]] = {}
         for group in self.run.groups:
-            mine = [
-                clip for clip in wanted if clip["video_id"] in {video["video_id"] for video in group.videos}
-            ]
-            if not mine:
-                continue
-            views = self._views(group)
+            ids = {video["video_id"] for video in group.videos}
+            mine = [clip for clip in wanted if clip["video_id"] in ids]
+            spans = {clip["video_id"] for clip in mine}
+            views = self._views([path for path, span in self.run.proxies(group) if span.video_id in spans])
             for clip in mine:
                 inside = views.filter(
                     (pc.field("video_id") == clip["video_id"])
@@ -262,10 +260,9 @@ class Gather:
                 found[clip["clip_id"]] = [data[i] for i in spread(len(data), PICTURES)]
         return found
 
-    def _views(self, group: Any) -> pa.Table:
+    def _views(self, paths: Sequence[str]) -> pa.Table:
         tables = [PROXIES.empty_table()]
-        for unit in group.units:
-            path = self.run.proxy_path(unit)
+        for path in paths:
             try:
                 tables.append(self.run.store.table(path).filter(pc.field("layer") == 0))
             except StorageError:

@@ -103,7 +103,8 @@ class Run:
 
     @cached_property
     def _scan(self) -> scan.Scan:
-        return scan.Scan(self.store, self.config.limits(), self.config.precision)
+        settings = self.config
+        return scan.Scan(self.store, settings.limits(), settings.precision, settings.ingest.decoder)
 
     @cached_property
     def _shots(self) -> shots.FindShots:
@@ -142,9 +143,9 @@ class Run:
         """The ledger's step of the run's shots and clips."""
         return self._shots.step
 
-    def proxy_path(self, unit: scan.Unit) -> str:
-        """Where the proxy of a scan unit is, if it has not been deleted."""
-        return self._scan.proxy_path(unit)
+    def proxies(self, group: scan.Group) -> tuple[tuple[str, scan.Span], ...]:
+        """Where the proxies of a group's videos are, if they have not been deleted."""
+        return tuple((self._scan.proxy_path(span), span) for unit in group.units for span in unit.spans)
 
     # --- annotations
 
@@ -176,7 +177,7 @@ class Run:
         stages = tuple(
             planned for planned in self.planned if planned in chosen or planned.stage.name in needed
         )
-        task = Annotate(self.store, stages, self.config.limits(), label)
+        task = Annotate(self.store, stages, self.config.limits(), label, self.config.ingest.decoder)
         units = [
             self._unit(part, todo, retry)
             for part in self.parts()
@@ -192,7 +193,7 @@ class Run:
         return tuple(one.stage.name for one in chosen if self._wanted(one.step, part.name, retry))
 
     def _unit(self, part: Part, todo: tuple[str, ...], retry: bool) -> AnnotateUnit:
-        proxies = tuple((self._scan.proxy_path(unit), unit) for unit in part.group.units)
+        proxies = self.proxies(part.group)
         return AnnotateUnit(part.name, part.output.path, part.group.videos, proxies, todo, retry)
 
     def annotation_entries(self) -> Iterator[Entry]:

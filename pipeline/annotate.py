@@ -15,8 +15,7 @@ from pipeline.frames import PROXY, Decoder, Limits, Sample, VideoIndex, batch_fr
 from pipeline.ingest import Hands
 from pipeline.reasons import MediaError, Reason
 from pipeline.runner import Done
-from pipeline.scan import Unit as ScanUnit
-from pipeline.scan import read_proxy
+from pipeline.scan import Span, read_proxy
 from pipeline.sources import Fetcher
 from pipeline.stage import ClipError, FrameBatch, FrameSpec, Row, Stage
 from pipeline.store import Entry, Failure, Store
@@ -44,7 +43,7 @@ class Unit:
     name: str
     clips_path: str
     videos: tuple[Mapping[str, Any], ...]
-    proxies: tuple[tuple[str, ScanUnit], ...]
+    proxies: tuple[tuple[str, Span], ...]
     todo: tuple[str, ...]
     """Names of the stages to run; the others' columns are read when one of these requires them."""
     retry: bool = False
@@ -72,6 +71,8 @@ class Annotate:
     stages: tuple[Planned, ...]
     limits: Limits = field(default_factory=Limits)
     label: str = "annotate"
+    backend: str = "pyav"
+    """Which decoder reads frames that the proxy does not have."""
 
     @property
     def gpus(self) -> float:
@@ -79,7 +80,7 @@ class Annotate:
 
     def open(self) -> Bench:
         models = {planned.stage.name: planned.stage.load() for planned in self.stages}
-        return Bench(Decoder(self.limits), Fetcher(), models)
+        return Bench(Decoder(self.limits, self.backend), Fetcher(), models)
 
     def name(self, unit: Unit) -> str:
         return unit.name
@@ -98,9 +99,9 @@ class Annotate:
             for planned in todo:
                 name = planned.stage.name
                 asked = [clip for clip in batch if clip.clip_id not in kept[name]]
-                began = time.thread_time()
+                began = time.thread_time() - frames.seconds  # the making of frames has a line of its own
                 answers = self._answers(planned.stage, state, asked, frames, known, poison)
-                clock[name] = clock.get(name, 0.0) + time.thread_time() - began
+                clock[name] = clock.get(name, 0.0) + time.thread_time() - frames.seconds - began
                 rows[name] |= answers
                 for clip in batch:
                     answer = kept[name].get(clip.clip_id, answers.get(clip.clip_id))
@@ -250,8 +251,8 @@ class Frames:
         self._decoder = decoder
         self._fetcher = fetcher
         self._videos = {video["video_id"]: video for video in unit.videos}
-        self._samples: dict[str, dict[tuple[str, int], list[Sample]]] = {}
-        """By proxy file, then video and layer: only of the files that the clips now at hand lie in."""
+        self._samples: dict[str, dict[int, list[Sample]]] = {}
+        """By proxy file and layer: only of the files that the clips now at hand lie in."""
         self._made: dict[tuple[str, FrameSpec], FrameBatch] = {}
         self.seconds = 0.0
         """CPU seconds of this thread spent on frames."""
@@ -282,23 +283,20 @@ class Frames:
 
     def _layer(self, clip: Clip, layer: int) -> list[Sample]:
         """One layer's samples of the proxies that the clip lies in; the others are let go."""
-        near = {path: unit for path, unit in self._unit.proxies if _overlaps(unit, clip)}
+        near = {path: span for path, span in self._unit.proxies if _overlaps(span, clip)}
         self._samples = {path: self._samples[path] for path in near if path in self._samples}
-        for path, unit in near.items():
+        for path, span in near.items():
             if path not in self._samples:
-                self._samples[path] = self._read(path, unit)
-        key = (clip.video_id, layer)
-        return [sample for path in near for sample in self._samples[path].get(key, [])]
+                self._samples[path] = self._read(path, span)
+        return [sample for path in near for sample in self._samples[path].get(layer, [])]
 
-    def _read(self, path: str, unit: ScanUnit) -> dict[tuple[str, int], list[Sample]]:
-        samples: dict[tuple[str, int], list[Sample]] = {}
-        for row in read_proxy(self._store, path, unit, self._decoder, self._fetcher).to_pylist():
-            samples.setdefault((row.pop("video_id"), row["layer"]), []).append(Sample(**row))
+    def _read(self, path: str, span: Span) -> dict[int, list[Sample]]:
+        samples: dict[int, list[Sample]] = {}
+        table = read_proxy(self._store, path, span, self._decoder, self._fetcher)
+        for row in table.drop_columns("video_id").to_pylist():
+            samples.setdefault(row["layer"], []).append(Sample(**row))
         return samples
 
 
-def _overlaps(unit: ScanUnit, clip: Clip) -> bool:
-    return any(
-        span.video_id == clip.video_id and span.start < clip.end_frame and clip.start_frame < span.end
-        for span in unit.spans
-    )
+def _overlaps(span: Span, clip: Clip) -> bool:
+    return span.video_id == clip.video_id and span.start < clip.end_frame and clip.start_frame < span.end

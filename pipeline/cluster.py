@@ -19,6 +19,8 @@ LOCAL = {
     # Ray's own switch for keeping every socket of a single node on 127.0.0.1, whatever its name says.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Its workers do the work that the user waits for: no nicer to others than the command itself (Ray's default is 15).
+    "RAY_worker_niceness": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # What Ray has to say of workers that die stays in its own log files: the runner deals with them and says so.
     "RAY_BACKEND_LOG_LEVEL": "fatal",

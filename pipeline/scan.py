@@ -147,23 +147,25 @@ class Scan:
     limits: Limits = field(default_factory=Limits)
     precision: Precision = "auto"
     """Of TransNetV2; a run states one, so that machines of another kind give the same values."""
+    backend: str = "pyav"
+    """Which decoder reads the frames: one of frames.BACKENDS."""
 
     label = "scan"
 
     @property
     def fingerprint(self) -> str:
         layers = [asdict(spec) for spec in PROXY]
-        return fingerprint("scan", VERSION, TransNet.fingerprint(), self.precision, layers)
+        return fingerprint("scan", VERSION, TransNet.fingerprint(), self.precision, self.backend, layers)
 
     @property
     def step(self) -> str:
         return f"signals@{self.fingerprint}"
 
-    def proxy_path(self, unit: Unit) -> str:
-        return f"proxies@{self.fingerprint}/{unit.name}.parquet"
+    def proxy_path(self, span: Span) -> str:
+        return f"proxies@{self.fingerprint}/{_name((span,))}.parquet"
 
     def open(self) -> Eyes:
-        return Eyes(Decoder(self.limits), Fetcher(), TransNet.load(precision=self.precision))
+        return Eyes(Decoder(self.limits, self.backend), Fetcher(), TransNet.load(precision=self.precision))
 
     def name(self, unit: Unit) -> str:
         return unit.name
@@ -171,7 +173,6 @@ class Scan:
     def run(self, state: Eyes, unit: Unit, poison: Mapping[str, int]) -> Iterator[str | Done]:
         last = self.store.last(self.step, unit.name, unit.retry)
         rows: list[dict[str, Any]] = []
-        samples: list[tuple[str, Sample]] = []
         failures: dict[str, Failure] = {}
         clock = {"decode": 0.0, "shots": 0.0}
         for span in unit.spans:
@@ -184,7 +185,7 @@ class Scan:
                     raise MediaError(Reason.WORKER_DIED, f"{deaths} workers died while scanning it")
                 found = scan(state, span)
                 rows.append(_signal_row(span, found.signals))
-                samples += [(span.video_id, sample) for sample in found.samples]
+                put_proxy(self.store, self.proxy_path(span), span, found.samples)
                 clock["decode"] += found.decode_s
                 clock["shots"] += found.shots_s
             except MediaError as error:
@@ -197,7 +198,6 @@ class Scan:
             kept = self.store.tables(last.outputs, SIGNALS)
             sound = kept.filter(~pc.field("video_id").isin(sorted(last.failed or ())))
             table = pa.concat_tables([sound, table])
-        put_proxy(self.store, self.proxy_path(unit), samples, adding=bool(last.outputs))
         output = self.store.put_table(f"{self.step}/{unit.name}{last.suffix}.parquet", table)
         counts = {"videos": len({span.video_id for span in unit.spans}), "frames": unit.frames}
         self.store.record(Entry(self.step, unit.name, (output,), counts, tuple(failures.values())))
@@ -229,34 +229,23 @@ def scan(state: Eyes, span: Span) -> Scanned:
     return Scanned(found, seen.samples, decode_s, time.thread_time() - busy)
 
 
-def put_proxy(store: Store, path: str, samples: Sequence[tuple[str, Sample]], adding: bool = False) -> None:
-    """Writes a unit's proxy, sorted by video, layer and frame; `adding` keeps what is there."""
-    rows = [{"video_id": video, **vars(sample)} for video, sample in samples]
-    table = pa.Table.from_pylist(rows, schema=PROXIES)
-    if adding and store.size(path) is not None:
-        before = store.table(path)
-        fresh = pc.is_in(before.column("video_id"), value_set=pc.unique(table.column("video_id")))
-        table = pa.concat_tables([before.filter(pc.invert(fresh)), table])
-    order = [("video_id", "ascending"), ("layer", "ascending"), ("frame", "ascending")]
-    store.put_table(path, table.sort_by(order))
+def put_proxy(store: Store, path: str, span: Span, samples: Sequence[Sample]) -> None:
+    """Writes the proxy of a span, in order of layer and frame."""
+    ordered = sorted(samples, key=lambda sample: (sample.layer, sample.frame))
+    rows = [{"video_id": span.video_id, **vars(sample)} for sample in ordered]
+    store.put_table(path, pa.Table.from_pylist(rows, schema=PROXIES), payload=("data", "following"))
 
 
-def read_proxy(store: Store, path: str, unit: Unit, decoder: Decoder, fetcher: Fetcher) -> pa.Table:
-    """A unit's proxy; made anew from the source when it was deleted or damaged."""
+def read_proxy(store: Store, path: str, span: Span, decoder: Decoder, fetcher: Fetcher) -> pa.Table:
+    """The proxy of a span; made anew from the source when it was deleted or damaged. Raises MediaError."""
     if store.size(path) is not None:
         try:
             return store.table(path)
         except StorageError:
             store.remove(path)
-    samples = []
-    for span in unit.spans:
-        index = VideoIndex.from_row(span.video)
-        try:
-            seen = decoder.scan(fetcher.local(span.video["path"]), index, span.start, span.end, 0)
-        except MediaError:
-            continue  # a video that failed to scan has no clips that could ask for its frames
-        samples += [(span.video_id, sample) for sample in seen.samples]
-    put_proxy(store, path, samples)
+    index = VideoIndex.from_row(span.video)
+    seen = decoder.scan(fetcher.local(span.video["path"]), index, span.start, span.end, 0)
+    put_proxy(store, path, span, seen.samples)
     return store.table(path)
 
 

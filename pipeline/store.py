@@ -33,6 +33,10 @@ LOCK = ".lock"
 """Locked by the driver that works on a local run."""
 
 
+TABLE_ROWS, PAYLOAD_ROWS = 1 << 16, 256
+"""Rows of a row group: of plain columns, and beside compressed media."""
+
+
 class StorageError(Exception):
     """The run directory cannot be read or written; the sentence says where and what to do."""
 
@@ -326,8 +330,9 @@ class Store:
             raise cannot_write(self.root, path, error) from error
         return Output(path=path, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data), rows=rows)
 
-    def put_table(self, path: str, table: pa.Table) -> Output:
-        return self.put(path, parquet_bytes(table), table.num_rows)
+    def put_table(self, path: str, table: pa.Table, payload: Sequence[str] = ()) -> Output:
+        """Commits a table; `payload` names columns of compressed media, which are stored as they are."""
+        return self.put(path, parquet_bytes(table, payload), table.num_rows)
 
     def put_text(self, path: str, text: str) -> None:
         """Replaces a file that is not a unit's output, such as run.toml, unless it already says so."""
@@ -389,15 +394,20 @@ class Store:
         return pa.concat_tables([schema.empty_table(), *parts]) if parts else schema.empty_table()
 
 
-def parquet_bytes(table: pa.Table, row_group_size: int = 65536) -> bytes:
-    """The table as Parquet: zstd, page checksums, fixed settings, so that equal tables give equal bytes."""
+def parquet_bytes(table: pa.Table, payload: Sequence[str] = ()) -> bytes:
+    """The table as Parquet: zstd, page checksums, fixed settings, so that equal tables give equal bytes.
+
+    `payload` columns hold compressed media: they are neither compressed nor gathered in a dictionary, and row groups
+    are small, so that writing them takes little more memory than they do.
+    """
     sink = io.BytesIO()
+    plain = [name for name in table.column_names if name not in payload]
     pq.write_table(
         table,
         sink,
-        compression="zstd",
-        compression_level=3,
-        row_group_size=row_group_size,
+        compression={name: "none" for name in payload} if payload else "zstd",
+        use_dictionary=plain if payload else True,
+        row_group_size=PAYLOAD_ROWS if payload else TABLE_ROWS,
         write_page_checksum=True,
         store_schema=True,
     )
