@@ -8,28 +8,27 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
+from pipeline.answers import receive
 from pipeline.reasons import MediaError, Reason
 
 if TYPE_CHECKING:
     from pipeline.frames import Limits
 
+T = TypeVar("T")
 START_S = 60.0
 """For the interpreter and the libraries to load on a busy machine."""
 INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR", "PYTHONHOME", "VIRTUAL_ENV")
-ALLOWED = frozenset(
-    {
-        ("pipeline.frames", "Sample"),
-        ("pipeline.encode", "EncodedClip"),
-        ("pipeline.reasons", "MediaError"),
-        ("pipeline.reasons", "Reason"),
-        ("numpy", "dtype"),
-        ("numpy._core.numeric", "_frombuffer"),
-    }
-)
-"""What an answer may be made of: the child reads hostile files, so its answers are not trusted with more."""
+PROGRAM = ("-m", "pipeline.decode_child")
+UNFIT = (
+    EOFError, OSError, MemoryError, RecursionError,
+    ArithmeticError, AttributeError, LookupError, TypeError, ValueError,
+)  # fmt: skip
+"""What comes of a pipe that ended, and of an answer that is not what was asked for."""
 
 
 def _environment() -> dict[str, str]:
@@ -41,53 +40,57 @@ def _environment() -> dict[str, str]:
     return kept | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
 
 
-class _Answers(pickle.Unpickler):
-    """Reads answers made of plain values, arrays and the classes of ALLOWED."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in ALLOWED:
-            raise pickle.UnpicklingError(f"{module}.{name} has no place in an answer")
-        return super().find_class(module, name)
-
-
 class Child:
     """A running decoding process and the pipes to it. After any error that ends it, it is of no more use."""
 
-    def __init__(self, limits: Limits, backend: str) -> None:
+    def __init__(self, limits: Limits, backend: str, program: Sequence[str] = PROGRAM) -> None:
+        """Starts the interpreter with `program`'s arguments and waits until it is ready."""
+        self._most_bytes = limits.memory_bytes
         self._printed = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "pipeline.decode_child", str(os.getpid())],
+            [sys.executable, "-P", *program, str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._printed,
             env=_environment(),
         )
-        self._late = False
+        self._late = ""
         try:
-            self.isolated: bool = self.ask((limits, backend), START_S)[0]
+            self.isolated = self.ask((limits, backend), START_S, START_S, lambda parts: bool(parts[0]))
         except MediaError:
             self.close()
             raise
 
-    def ask(self, request: tuple[Any, ...], deadline_s: float) -> list[Any]:
-        """All parts of the answer. Each part, and each sign of life between, must come within `deadline_s`.
+    def ask(
+        self, request: tuple[Any, ...], step_s: float, whole_s: float, build: Callable[[list[Any]], T]
+    ) -> T:
+        """What `build` makes of the parts of the answer.
 
-        Raises the child's MediaError, or decoder_timeout or decoder_crashed, after which the child is gone.
+        Each part, and each sign of life between, must come within `step_s`, and all of it within `whole_s`. Raises the
+        child's MediaError, or decoder_timeout or decoder_crashed, after which the child is gone; an answer that is too
+        large, or of which `build` makes nothing (UNFIT), counts as a crash.
         """
-        parts: list[Any] = []
-        pipe: IO[bytes] = self._pipe(self._process.stdout)
         try:
-            self._send(request)
-            while True:
-                kind, *content = self._answer(pipe, deadline_s)
-                if kind == "part":
-                    parts += content
-                elif kind == "done":
-                    return parts
-                elif kind == "error":
-                    raise MediaError(Reason(content[0]), str(content[1]))
-        except (EOFError, OSError, pickle.UnpicklingError, AttributeError, ValueError, TypeError) as error:
-            raise self._death(deadline_s) from error
+            with self._deadline(whole_s, f"not done after {whole_s:.0f} s"):
+                self._send(request)
+                return build(self._parts(step_s))
+        except UNFIT as error:
+            raise self._death() from error
+
+    def _parts(self, step_s: float) -> list[Any]:
+        parts: list[Any] = []
+        pipe = self._pipe(self._process.stdout)
+        while True:
+            with self._deadline(step_s, f"no sign of life for {step_s:.0f} s"):
+                kind, *content = receive(pipe, self._most_bytes)
+            if kind == "part":
+                parts += content
+            elif kind == "done":
+                return parts
+            elif kind == "error":
+                raise MediaError(Reason(content[0]), str(content[1]))
+            elif kind != "alive":
+                raise ValueError("the child says what has no meaning")
 
     def close(self) -> None:
         """Kills the process and waits for its end."""
@@ -104,25 +107,26 @@ class Child:
         pickle.dump(request, pipe, protocol=5)
         pipe.flush()
 
-    def _answer(self, pipe: IO[bytes], deadline_s: float) -> tuple[Any, ...]:
-        alarm = threading.Timer(deadline_s, self._kill)
+    @contextmanager
+    def _deadline(self, seconds: float, message: str) -> Iterator[None]:
+        """Kills the process when what stands inside takes longer."""
+        alarm = threading.Timer(seconds, self._kill, (message,))
         alarm.daemon = True
         alarm.start()
         try:
-            answer: tuple[Any, ...] = _Answers(pipe).load()
-            return answer
+            yield
         finally:
             alarm.cancel()
 
-    def _kill(self) -> None:
-        self._late = True
+    def _kill(self, message: str) -> None:
+        self._late = self._late or message
         self._process.kill()
 
-    def _death(self, deadline_s: float) -> MediaError:
+    def _death(self) -> MediaError:
         self._process.kill()
         status = self._process.wait()
         if self._late:
-            return MediaError(Reason.DECODER_TIMEOUT, f"no sign of life for {deadline_s:.0f} s")
+            return MediaError(Reason.DECODER_TIMEOUT, self._late)
         how = f"signal {-status}" if status < 0 else f"status {status}"
         self._printed.seek(max(0, self._printed.seek(0, os.SEEK_END) - 4096))
         lines = self._printed.read().decode(errors="replace").split("\n")

@@ -1,7 +1,8 @@
 """The decoding process: `python -m pipeline.decode_child PARENT_PID`, asked over its standard input.
 
-A request is a pickled tuple (command, path, ...); the answer is a run of pickled tuples on the standard output:
-("alive",) while it works, ("part", value) for each value, and ("done",) or ("error", reason, message) at the end.
+A request is a pickled tuple (command, path, ...); the answer is a run of messages (pipeline.answers) on the standard
+output: ("alive",) while it works, ("part", value) for each value, and ("done",) or ("error", reason, message) at the
+end. Values are plain: a dataclass goes as its fields, an error as its reason and message.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
+from pipeline.answers import send
 from pipeline.decoders import guard
 
 if TYPE_CHECKING:
@@ -26,10 +28,10 @@ def main() -> None:
     isolated = guard.isolate(int(sys.argv[1]))
     requests, answers = _pipes()
     limits, backend = pickle.load(requests)
-    commands = _loaded(limits, backend, alive=partial(_send, answers, "alive"))
+    commands = _loaded(limits, backend, alive=partial(send, answers, "alive"))
     guard.bound_memory(limits.memory_bytes)
-    _send(answers, "part", isolated)
-    _send(answers, "done")
+    send(answers, "part", isolated)
+    send(answers, "done")
     while True:
         try:
             command, *args = pickle.load(requests)
@@ -47,11 +49,6 @@ def _pipes() -> tuple[IO[bytes], IO[bytes]]:
     return requests, answers
 
 
-def _send(answers: IO[bytes], *message: Any) -> None:
-    pickle.dump(message, answers, protocol=5)
-    answers.flush()
-
-
 def _serve(answers: IO[bytes], command: Callable[..., Answer], args: list[Any]) -> None:
     import av
 
@@ -59,15 +56,15 @@ def _serve(answers: IO[bytes], command: Callable[..., Answer], args: list[Any]) 
 
     try:
         for part in command(*args):
-            _send(answers, "part", part)
+            send(answers, "part", part)
     except MediaError as error:
-        _send(answers, "error", error.reason, error.message)
+        send(answers, "error", error.reason, error.message)
     except MemoryError:
-        _send(answers, "error", Reason.DECODER_MEMORY, "decoding needs more memory than it may have")
+        send(answers, "error", Reason.DECODER_MEMORY, "decoding needs more memory than it may have")
     except av.FFmpegError as error:
-        _send(answers, "error", Reason.DECODE_ERROR, f"the decoder reports: {error.strerror}")
+        send(answers, "error", Reason.DECODE_ERROR, f"the decoder reports: {error.strerror}")
     else:
-        _send(answers, "done")
+        send(answers, "done")
 
 
 def _loaded(limits: Limits, backend: str, alive: Callable[[], None]) -> dict[str, Callable[..., Answer]]:

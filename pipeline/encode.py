@@ -20,11 +20,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.frames import NEARBY_FRAMES
 from pipeline.picture import Picture, layout
 from pipeline.reasons import MediaError, Reason
 from pipeline.sound import RATE_HZ, Sound, layout_name, read_sound
@@ -32,8 +34,6 @@ from pipeline.sound import RATE_HZ, Sound, layout_name, read_sound
 MP4, PNG = "video/mp4", "image/png"
 AUDIO_BITS_PER_S = 96_000
 """A channel of AAC-LC. Ours: half as much again as the usual 128 kbit/s of stereo."""
-NEARBY_FRAMES = 48
-"""Spans this close are read in one go: decoding on costs less than finding a key frame again. Ours."""
 
 
 class Timeline(Protocol):
@@ -51,6 +51,9 @@ class Timeline(Protocol):
     def height(self) -> int: ...
     @property
     def seekable(self) -> bool: ...
+    @property
+    def duration_s(self) -> float:
+        """From the first frame to the end of the last."""
 
 
 Opener = Callable[[], Any]
@@ -143,45 +146,71 @@ def _groups(jobs: Sequence[EncodeJob], nearby: int) -> Iterator[list[EncodeJob]]
         yield group
 
 
+@dataclass
+class _Task:
+    """One job, which source frames it shows, and its answer once there is one."""
+
+    job: EncodeJob
+    sources: Sequence[int]
+    answer: EncodedClip | MediaError | None = None
+
+
+def _planned(index: Timeline, job: EncodeJob) -> _Task:
+    try:
+        return _Task(job, source_frames(index, job))
+    except MediaError as error:
+        return _Task(job, (), error)
+
+
 def _encode_group(
     open_video: Opener, frames: Frames, index: Timeline, jobs: Sequence[EncodeJob]
 ) -> Iterator[EncodedClip | MediaError]:
-    made = 0
-    try:
-        for clip in _one_pass(open_video, frames, index, jobs):
-            made += 1
-            yield clip
-    except MediaError as error:
-        rest = jobs[made:]
-        if len(jobs) == 1 or (made == 0 and not index.seekable):
-            yield from (error for _ in rest)
-            return
-        # Damage ends a pass, but its neighbours come through: the first unfinished alone, then the rest.
-        yield from _encode_group(open_video, frames, index, rest[:1])
-        if len(rest) > 1:
-            yield from _encode_group(open_video, frames, index, rest[1:])
+    tasks = deque(_planned(index, job) for job in jobs)
+    alone = False
+    while tasks:
+        yield from _answered(tasks)
+        batch = list(islice((task for task in tasks if task.answer is None), 1 if alone else None))
+        try:
+            for _ in _one_pass(open_video, frames, index, batch):
+                yield from _answered(tasks)
+            alone = False
+        except MediaError as error:
+            # Damage ends a pass, but its neighbours come through: the first unfinished alone, then the rest.
+            fruitless = all(task.answer is None for task in batch)
+            lost = batch if fruitless and (len(batch) == 1 or not index.seekable) else []
+            for task in lost:
+                task.answer = error
+            alone = not lost
 
 
-def _one_pass(
-    open_video: Opener, frames: Frames, index: Timeline, jobs: Sequence[EncodeJob]
-) -> Iterator[EncodedClip]:
+def _answered(tasks: deque[_Task]) -> Iterator[EncodedClip | MediaError]:
+    """Takes the first tasks off, as far as they have their answers."""
+    while tasks and (answer := tasks[0].answer) is not None:
+        tasks.popleft()
+        yield answer
+
+
+def _one_pass(open_video: Opener, frames: Frames, index: Timeline, tasks: Sequence[_Task]) -> Iterator[_Task]:
+    """Each task as it is answered; of each, what fails but for the reading of frames is its own answer."""
     import av
 
+    if not tasks:
+        return
+    waiting, clips = deque(tasks), list[_Clip]()
     try:
-        clips = deque(_Clip(job, index, open_video) for job in jobs)
-        first, last = clips[0].sources[0], max(clip.sources[-1] for clip in clips)
         with closing(open_video()) as container:
-            for number, frame in frames(container, index, first, last + 1):
-                for clip in clips:
-                    if clip.sources[0] > number:
-                        break
-                    clip.show(number, frame)
-                while clips and clips[0].encoded is not None:
-                    yield clips[0].encoded
-                    clips.popleft()
+            last = max(task.sources[-1] for task in tasks)
+            for number, frame in frames(container, index, tasks[0].sources[0], last + 1):
+                while waiting and waiting[0].sources[0] <= number:
+                    clips.append(_Clip(waiting.popleft(), index, open_video))
+                for clip in [clip for clip in clips if clip.show(number, frame)]:
+                    clips.remove(clip)
+                    yield clip.task
+    except MemoryError:
+        raise
     except av.FFmpegError as error:
         raise MediaError(Reason.DECODE_ERROR, f"the decoder reports: {error.strerror}") from error
-    if clips:
+    if clips or waiting:
         raise MediaError(Reason.DECODE_ERROR, "the video ended before the clip did")
 
 
@@ -198,9 +227,9 @@ def source_frames(index: Timeline, job: EncodeJob) -> list[int]:
     # Times are counted in 1 / (fps x the time base's denominator): all are integers, so halves are exact.
     unit = index.time_base.numerator * job.fps
     step = index.time_base.denominator
-    times = [(point - int(pts[job.start_frame])) * unit for point in pts[job.start_frame :].tolist()]
-    span = times[: job.end_frame - job.start_frame]
-    if (job.frames - 1) * step >= span[-1] + _last_step(times, span):
+    points = pts[job.start_frame : job.end_frame].tolist()
+    span = [(point - points[0]) * unit for point in points]
+    if (job.frames - 1) * step >= (_end(index, job) - points[0]) * unit:
         raise MediaError(
             Reason.ENCODE_ERROR,
             f"{job.frames} frames at {job.fps} fps do not fit frames {job.start_frame}..{job.end_frame}",
@@ -214,71 +243,86 @@ def source_frames(index: Timeline, job: EncodeJob) -> list[int]:
     return chosen
 
 
-def _last_step(times: Sequence[int], span: Sequence[int]) -> int:
-    """How long the span's last frame stands; at the video's end, as long as the one before it."""
-    if len(times) > len(span):
-        return times[len(span)] - span[-1]
-    return span[-1] - span[-2] if len(span) > 1 else 1
+def _end(index: Timeline, job: EncodeJob) -> int:
+    """The timestamp at which the span's last frame gives way to the next one, or the video ends."""
+    if job.end_frame < len(index.pts):
+        return int(index.pts[job.end_frame])
+    return int(index.pts[0]) + round(index.duration_s / index.time_base)
 
 
 class _Clip:
     """One clip in the making; it holds an encoder only while its frames pass by."""
 
-    def __init__(self, job: EncodeJob, index: Timeline, open_video: Opener) -> None:
-        self.job = job
-        self.sources = source_frames(index, job)
+    def __init__(self, task: _Task, index: Timeline, open_video: Opener) -> None:
+        self.task = task
+        self._job = task.job
+        self._sources = task.sources
         self._index = index
         self._open_video = open_video
-        self.encoded: EncodedClip | None = None
-        self._picture = Picture(layout(index, job), "rgb24" if job.frames == 1 else "yuv420p")
+        pixel_format = "rgb24" if task.job.frames == 1 else "yuv420p"
+        self._picture = Picture(layout(index, task.job), pixel_format)
         self._writer: _Png | _Mp4 | None = None
         self._shown = 0
 
-    def show(self, number: int, frame: Any) -> None:
-        """Takes source frame `number` as often as the clip shows it; done with the last one."""
+    def show(self, number: int, frame: Any) -> bool:
+        """Takes source frame `number` as often as the clip shows it; True when that answers the task."""
+        if self._sources[self._shown] == number:
+            try:
+                self.task.answer = self._step(number, frame)
+            except MediaError as error:
+                self.task.answer = error
+        return self.task.answer is not None
+
+    def _step(self, number: int, frame: Any) -> EncodedClip | None:
         import av
 
-        if self.encoded is not None or self.sources[self._shown] != number:
-            return
-        last = self.sources[-1] == number
-        sound = self._sound() if last else None
+        sound = self._sound() if self._sources[-1] == number else None
         try:
-            self._add(number, frame)
-            if last and self._writer is not None:
-                self.encoded = self._result(self._writer.finish(sound), sound)
-                self._writer = None
+            writer = self._add(number, frame)
+            done = self._shown == self._job.frames
+            return self._result(writer.finish(sound), sound) if done else None
+        except MemoryError:
+            raise
         except av.FFmpegError as error:
             raise MediaError(Reason.ENCODE_ERROR, f"the encoder reports: {error.strerror}") from error
 
-    def _add(self, number: int, frame: Any) -> None:
+    def _add(self, number: int, frame: Any) -> _Png | _Mp4:
         if self._writer is None:
-            self._writer = _Png() if self.job.frames == 1 else _Mp4(self.job)
+            self._writer = _Png() if self._job.frames == 1 else _Mp4(self._job)
         picture = self._picture.of(frame)
-        while self._shown < self.job.frames and self.sources[self._shown] == number:
+        while self._shown < self._job.frames and self._sources[self._shown] == number:
             self._writer.add(picture, self._shown)
             self._shown += 1
+        return self._writer
 
     def _sound(self) -> Sound | None:
         """The span's sound from the time of its first frame on."""
-        if not self.job.audio or self.job.frames == 1:
+        import av
+
+        if not self._job.audio or self._job.frames == 1:
             return None
-        start_s = int(self._index.pts[self.job.start_frame]) * self._index.time_base
-        duration_s = Fraction(self.job.frames, self.job.fps)
-        return read_sound(self._open_video, start_s, duration_s, self._index.seekable)
+        start_s = int(self._index.pts[self._job.start_frame]) * self._index.time_base
+        duration_s = Fraction(self._job.frames, self._job.fps)
+        try:
+            return read_sound(self._open_video, start_s, duration_s, self._index.seekable)
+        except MemoryError:
+            raise
+        except av.FFmpegError as error:
+            raise MediaError(Reason.DECODE_ERROR, f"the sound cannot be read: {error.strerror}") from error
 
     def _result(self, data: bytes, sound: Sound | None) -> EncodedClip:
         return EncodedClip(
             data=data,
-            media_type=PNG if self.job.frames == 1 else MP4,
+            media_type=PNG if self._job.frames == 1 else MP4,
             sha256=hashlib.sha256(data).hexdigest(),
-            width=self.job.width,
-            height=self.job.height,
-            frames=self.job.frames,
-            fps=self.job.fps,
+            width=self._job.width,
+            height=self._job.height,
+            frames=self._job.frames,
+            fps=self._job.fps,
             audio_codec=None if sound is None or sound.samples is None else "aac",
             audio_gap_s=None if sound is None else sound.gap_s,
-            first_frame=self.sources[0],
-            last_frame=self.sources[-1],
+            first_frame=self._sources[0],
+            last_frame=self._sources[-1],
         )
 
 

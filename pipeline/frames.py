@@ -13,15 +13,19 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
+from pipeline.answers import built
+from pipeline.clip import VIDEOS
 from pipeline.reasons import MediaError, Reason
 from pipeline.stage import FrameBatch, FrameSpec
 
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from pipeline.child import Child
     from pipeline.encode import EncodedClip, EncodeJob
 
+T = TypeVar("T")
 VIEW = FrameSpec(every_s=1.0, short_side_px=360)
 """What is in the picture: RGB."""
 MOTION = FrameSpec(every_s=0.5, short_side_px=144, gray=True, pair=True)
@@ -45,6 +50,10 @@ PIECE_FRAMES = 2000
 """A scan is asked for in pieces of this many frames, so that the child holds little."""
 SLICE_FRAMES = 250
 """The child gives a sign of life after this many decoded frames, and gets a new deadline."""
+NEARBY_FRAMES = SLICE_FRAMES
+"""Spans this close are read in one go: to seek is to decode from a key frame that may lie as far back. Ours."""
+STEP_BYTES = 1 << 20
+"""Probing is given a step's time for so much of the file: a film of two hours in 300 MB, two and a half hours. Ours."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +67,17 @@ class Limits:
     max_frames: int = 3_000_000
     max_duration_s: float = 86_400.0
     max_gap_s: float = 600.0
-    """Between two neighbouring frames; more is a broken clock, not a slow slide show."""
+    """For which a frame may stand, the last one too; more is a broken clock, not a slow slide show."""
     memory_bytes: int = 1536 << 20
     """Address space beyond what the libraries take when loaded."""
     deadline_s: float = 30.0
     deadline_per_media_s: float = 2.0
     deadline_cap_s: float = 600.0
-    """A step may take `deadline_s` + `deadline_per_media_s` x the seconds of media it covers, at most this."""
+    """A step may take `deadline_s` + `deadline_per_media_s` x the seconds of media it covers, at most this.
+
+    A whole answer may take as long as its steps together: those of SLICE_FRAMES from the video's first frame to the
+    last that is asked for, as reading may have to begin there, one more to start, and one for each clip to encode.
+    """
 
     def deadline(self, media_s: float) -> float:
         """Seconds that a step over `media_s` seconds of media may take."""
@@ -177,6 +190,12 @@ def shown_size(index: VideoIndex, spec: FrameSpec) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
+def _shape(index: VideoIndex, spec: FrameSpec) -> tuple[int, ...]:
+    """Of the array of one picture that `spec` shows."""
+    width, height = shown_size(index, spec)
+    return (height, width) if spec.gray else (height, width, 3)
+
+
 @dataclass(frozen=True)
 class Sample:
     """One frame of a proxy layer."""
@@ -243,11 +262,8 @@ def _batch(
     images: Sequence[npt.NDArray[np.uint8]],
     following: Sequence[npt.NDArray[np.uint8]] | None,
 ) -> FrameBatch:
-    width, height = shown_size(index, spec)
-    shape = (0, height, width) if spec.gray else (0, height, width, 3)
-
     def stack(pictures: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
-        return np.stack(pictures) if pictures else np.zeros(shape, np.uint8)
+        return np.stack(pictures) if pictures else np.zeros((0, *_shape(index, spec)), np.uint8)
 
     times = index.times_s
     chosen = np.asarray(frames, dtype=np.int64)
@@ -317,8 +333,8 @@ class Decoder:
 
     def probe(self, path: str) -> dict[str, Any]:
         """The VIDEOS columns that the file itself fills, `container` to `seekable`, without decoding but one frame."""
-        row: dict[str, Any] = self._ask("probe", path, (), self._limits.deadline(0))[-1]
-        return row
+        step_s = self._limits.deadline(0)
+        return self._ask("probe", path, (), step_s, step_s * (1 + _file_bytes(path) / STEP_BYTES), _probed)
 
     def scan(self, path: str, index: VideoIndex, start: int, end: int, context: int) -> Scan:
         """One in-order pass over frames [start - context, end + context), clipped to the video.
@@ -339,7 +355,9 @@ class Decoder:
         while place < high:
             stop = min(place + PIECE_FRAMES, high)
             args = (token, index, place, stop, max(start, place))
-            (piece, kept), *_ = self._ask("scan", path, args, self._slice_deadline(index))
+            step_s = self._slice_deadline(index)
+            build = partial(_scanned, count=stop - place)
+            piece, kept = self._ask("scan", path, args, step_s, step_s * _steps(stop), build)
             thumbs.append(piece)
             samples += kept
             place = stop
@@ -360,8 +378,10 @@ class Decoder:
             wanted = sorted({*wanted, *(frame + 1 for frame in wanted)})
         pictures: dict[int, npt.NDArray[np.uint8]] = {}
         if wanted:
-            deadline_s = self._slice_deadline(index)
-            pictures = dict(self._ask("read", path, (index, wanted, spec), deadline_s))
+            step_s = self._slice_deadline(index)
+            build = partial(_shown, wanted=wanted, shape=_shape(index, spec))
+            whole_s = step_s * _steps(wanted[-1] + 1)
+            pictures = self._ask("read", path, (index, wanted, spec), step_s, whole_s, build)
         return [
             _batch(
                 index,
@@ -378,12 +398,14 @@ class Decoder:
         self, path: str, index: VideoIndex, jobs: Sequence[EncodeJob]
     ) -> list[EncodedClip | MediaError]:
         """One answer a job, in order (see pipeline.encode): the clip, or the error that it alone met."""
-        times = index.times_s
-        longest = max(
-            (times[min(j.end_frame, index.frame_count)] - times[j.start_frame] for j in jobs), default=0.0
-        )
-        deadline_s = self._limits.deadline(float(longest)) + self._slice_deadline(index)
-        return self._ask("encode", path, (index, list(jobs)), deadline_s)
+        times, last = index.times_s, index.frame_count
+        lengths = [times[min(job.end_frame, last)] - times[min(job.start_frame, last)] for job in jobs]
+        read_s = self._slice_deadline(index)
+        steps_s = [self._limits.deadline(float(length)) + read_s for length in lengths]
+        end = max((min(job.end_frame, last) for job in jobs), default=0)
+        whole_s = sum(steps_s, read_s * _steps(end))
+        build = partial(_encoded, count=len(jobs))
+        return self._ask("encode", path, (index, list(jobs)), max(steps_s, default=read_s), whole_s, build)
 
     def _slice_deadline(self, index: VideoIndex) -> float:
         return self._limits.deadline(min(index.duration_s, SLICE_FRAMES / float(index.fps)))
@@ -395,12 +417,20 @@ class Decoder:
             self._child = Child(self._limits, self._backend)
         return self._child
 
-    def _ask(self, command: str, path: str, args: tuple[Any, ...], deadline_s: float) -> list[Any]:
-        """Everything that the child answers; a child that died or was killed is replaced."""
+    def _ask(
+        self,
+        command: str,
+        path: str,
+        args: tuple[Any, ...],
+        step_s: float,
+        whole_s: float,
+        build: Callable[[list[Any]], T],
+    ) -> T:
+        """What `build` makes of all that the child answers; a child that died or was killed is replaced."""
         request = (command, _resolved(path), *args)
         for last_try in (False, True):
             try:
-                return self._started().ask(request, deadline_s)
+                return self._started().ask(request, step_s, whole_s, build)
             except MediaError as error:
                 lost = error.reason in (Reason.DECODER_CRASHED, Reason.DECODER_TIMEOUT, Reason.DECODER_MEMORY)
                 if lost:
@@ -408,6 +438,58 @@ class Decoder:
                 if error.reason is not Reason.DECODER_CRASHED or last_try:
                     raise
         raise AssertionError("unreachable")
+
+
+def _steps(end: int) -> float:
+    """Steps of SLICE_FRAMES that reading to frame `end` takes, and one to start."""
+    return 1 + end / SLICE_FRAMES
+
+
+def _probed(parts: list[Any]) -> dict[str, Any]:
+    """The row of a probe, each value of its column's type. Raises TypeError or ValueError, as the others here do."""
+    (row,) = parts
+    names = VIDEOS.names
+    for name in names[names.index("container") : names.index("seekable") + 1]:
+        if pa.array([row[name]], VIDEOS.field(name).type).to_pylist() != [row[name]]:
+            raise TypeError(f"{name} is {type(row[name]).__name__}")
+    return dict(row)
+
+
+def _scanned(parts: list[Any], count: int) -> tuple[npt.NDArray[np.uint8], list[Sample]]:
+    """`count` thumbnails and the samples of a scan."""
+    ((thumbs, samples),) = parts
+    if thumbs.shape != (count, THUMB_H, THUMB_W, 3):
+        raise ValueError("these are not the thumbnails that were asked for")
+    return thumbs, [built(Sample, sample) for sample in samples]
+
+
+def _shown(
+    parts: list[Any], wanted: Sequence[int], shape: tuple[int, ...]
+) -> dict[int, npt.NDArray[np.uint8]]:
+    """The wanted frames' pictures."""
+    pictures = dict(parts)
+    if list(pictures) != wanted or any(picture.shape != shape for picture in pictures.values()):
+        raise ValueError("these are not the pictures that were asked for")
+    return pictures
+
+
+def _encoded(parts: list[Any], count: int) -> list[EncodedClip | MediaError]:
+    """`count` clips or errors."""
+    from pipeline.encode import EncodedClip
+
+    if len(parts) != count:
+        raise ValueError(f"{len(parts)} answers to {count} jobs")
+    return [
+        built(EncodedClip, part) if isinstance(part, dict) else MediaError(Reason(part[0]), str(part[1]))
+        for part in parts
+    ]
+
+
+def _file_bytes(path: str) -> int:
+    try:
+        return os.stat(_resolved(path)).st_size
+    except (OSError, ValueError):  # the child says what is wrong with it
+        return 0
 
 
 def _resolved(path: str) -> str:

@@ -18,6 +18,8 @@ BLEED_PX = 4
 """A cropped side is scaled this much wider, so that the scaler draws nothing in from beyond. Ours."""
 HD_LINES = 720
 """Untagged YUV of at least this many lines is BT.709, below BT.601: what players assume."""
+UNSPECIFIED = 2
+"""ITU-T H.273, MatrixCoefficients."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,11 @@ def _matrix(frame: Any) -> int:
         9: Colorspace.BT2020,
         10: Colorspace.BT2020,
     }
-    high_definition = min(frame.width, frame.height) >= HD_LINES
-    guess = Colorspace.ITU709 if high_definition else Colorspace.ITU601
-    return int(tagged.get(int(frame.colorspace), guess))
+    return int(tagged.get(int(frame.colorspace), guessed_matrix(frame)))
+
+
+def guessed_matrix(frame: Any) -> int:
+    """The YUV matrix, in swscale's numbers, of a frame of this size that has no tag."""
+    from av.video.reformatter import Colorspace
+
+    return int(Colorspace.ITU709 if min(frame.width, frame.height) >= HD_LINES else Colorspace.ITU601)

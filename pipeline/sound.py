@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.decoders.formats import AUDIO_CODECS
 from pipeline.decoders.pyav import only
 
 RATE_HZ = 48_000
@@ -52,7 +53,8 @@ def read_sound(
         stream = container.streams.best("audio")
         if stream is None:
             return None
-        if stream.codec_context is not None:  # else no decoder knows its codec
+        coder = stream.codec_context  # None: no decoder knows its codec
+        if coder is not None and coder.name in AUDIO_CODECS:
             only(container, stream)
             for frame in _decoded(container, stream, track.start_s - WARM_UP_S, track.end_s, may_seek):
                 track.add(frame)
@@ -91,18 +93,24 @@ class _Track:
         self._heard = np.zeros(0, np.bool_)
         self._next: int | None = None
         self._plain: Any = None
+        self._kind: tuple[int, str, str] | None = None
 
     def add(self, frame: Any) -> None:
         """Lays an av.AudioFrame in its place, mixed to stereo if it has more channels."""
-        if self._plain is None:
+        kind = (frame.sample_rate, frame.layout.name, frame.format.name)
+        if kind != self._kind:
             self._begin(frame)
+            self._kind = kind
         at = self._next
         if frame.pts is not None:
             stamped = round((frame.pts * frame.time_base - self.start_s) * self._rate_hz)
             if at is None or abs(stamped - at) > JITTER_S * self._rate_hz:
                 at = stamped
-        if at is None:
-            return
+        if at is not None:
+            self._next = self._laid(frame, at)
+
+    def _laid(self, frame: Any, at: int) -> int:
+        """Lays what the resampler gives for a frame from sample `at` on; where it got to."""
         for plain in self._plain.resample(frame):
             samples = plain.to_ndarray()
             low, high = max(at, 0), min(at + samples.shape[1], len(self._heard))
@@ -110,20 +118,29 @@ class _Track:
                 self._sound[:, low:high] = samples[:, low - at : high - at]
                 self._heard[low:high] = True
             at += samples.shape[1]
-        self._next = at
+        return at
 
     def _begin(self, frame: Any) -> None:
+        """Makes ready for frames of another kind; the first one's rate and channels are those of the stretch."""
         import av
 
-        channels = min(2, len(frame.layout.channels))
-        self._rate_hz = frame.sample_rate
-        samples = round((self.end_s - self.start_s) * self._rate_hz)
-        self._sound = np.zeros((channels, samples), np.float32)
-        self._heard = np.zeros(samples, np.bool_)
-        self._plain = av.AudioResampler("fltp", layout_name(channels), self._rate_hz)
+        if self._plain is None:
+            self._rate_hz = frame.sample_rate
+            samples = round((self.end_s - self.start_s) * self._rate_hz)
+            self._sound = np.zeros((min(2, len(frame.layout.channels)), samples), np.float32)
+            self._heard = np.zeros(samples, np.bool_)
+        else:
+            self._flush()
+        self._plain = av.AudioResampler("fltp", layout_name(len(self._sound)), self._rate_hz)
+
+    def _flush(self) -> None:
+        """Lays what the resampler has kept back."""
+        if self._next is not None:
+            self._next = self._laid(None, self._next)
 
     def cut(self, duration_s: Fraction) -> Sound:
-        """The stretch without its margins of PREROLL_S, at RATE_HZ."""
+        """The stretch without its margins of PREROLL_S, at RATE_HZ. Nothing may be added afterwards."""
+        self._flush()
         first = round(PREROLL_S * self._rate_hz)
         last = first + round(duration_s * self._rate_hz)
         heard = int(self._heard[first:last].sum())

@@ -405,7 +405,7 @@ def parquet_bytes(table: pa.Table, payload: Sequence[str] = ()) -> bytes:
     pq.write_table(
         table,
         sink,
-        compression={name: "none" for name in payload} if payload else "zstd",
+        compression=dict.fromkeys(payload, "none") if payload else "zstd",
         use_dictionary=plain if payload else True,
         row_group_size=PAYLOAD_ROWS if payload else TABLE_ROWS,
         write_page_checksum=True,

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.decoders.shape import Picture, Pictures, Thumbs, jpeg
-from pipeline.frames import PROXY, SLICE_FRAMES, THUMB_H, THUMB_W, Sample, grid_frames
+from pipeline.frames import NEARBY_FRAMES, PROXY, THUMB_H, THUMB_W, Sample, grid_frames
+from pipeline.reasons import MediaError
 from pipeline.stage import FrameSpec
 
 if TYPE_CHECKING:
     from pipeline.encode import EncodeJob
     from pipeline.frames import Limits, VideoIndex
-
-NEARBY_FRAMES = SLICE_FRAMES
-"""Spans this close are read in one go: to seek is to decode from a key frame that may lie as far back."""
 
 
 class Desk:
@@ -39,14 +37,15 @@ class Desk:
 
     def scan(
         self, path: str, token: Any, index: VideoIndex, start: int, end: int, samples_from: int
-    ) -> Iterator[tuple[Picture, list[Sample]]]:
-        """The thumbnails of [start, end) and the proxy's samples of [samples_from, end)."""
+    ) -> Iterator[tuple[Picture, list[dict[str, Any]]]]:
+        """The thumbnails of [start, end) and the fields of the proxy's samples of [samples_from, end)."""
         cursor = self._cursor
         self._cursor = None
         if cursor is None or not cursor.serves(token, index, start):
             frames = self._frames(path, index, start, index.frame_count)
             cursor = _Cursor(token, index, frames, start)
-        yield cursor.piece(start, end, samples_from)
+        thumbs, samples = cursor.piece(start, end, samples_from)
+        yield thumbs, [vars(sample) for sample in samples]
         self._cursor = cursor
 
     def read(
@@ -67,13 +66,14 @@ class Desk:
                         yield number, pictures.of(frame)
 
     def encode(self, path: str, index: VideoIndex, jobs: Sequence[EncodeJob]) -> Iterator[Any]:
-        """One EncodedClip or MediaError a job."""
+        """For each job the fields of its EncodedClip, or the reason and the message of its MediaError."""
         from pipeline.decoders.pyav import iter_frames, open_media
         from pipeline.encode import encode_jobs
 
         self._forget()
         read = partial(iter_frames, limits=self._limits, alive=self._alive)
-        yield from encode_jobs(partial(open_media, path, self._limits), read, index, jobs)
+        for answer in encode_jobs(partial(open_media, path, self._limits), read, index, jobs):
+            yield (answer.reason, answer.message) if isinstance(answer, MediaError) else vars(answer)
 
     def _forget(self) -> None:
         self._cursor = None

@@ -12,6 +12,7 @@ VIDEO_FORMATS = (
     "flv",
     "ogg",
     "asf",
+    "mxf",
     "gif",
     "ivf",
     "h264",
@@ -31,7 +32,8 @@ VIDEO_CODECS = (
 
 AUDIO_CODECS = (
     "aac", "aac_latm", "mp3", "mp3float", "mp2", "mp2float", "ac3", "eac3", "opus", "libopus", "vorbis", "libvorbis",
-    "flac", "alac", "wmav1", "wmav2", "amrnb", "amrwb",
+    "dca", "truehd", "mlp", "flac", "alac", "wmav1", "wmav2", "wmapro", "amrnb", "amrwb",
     "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_f32le", "pcm_u8", "pcm_alaw", "pcm_mulaw",
+    "pcm_bluray", "pcm_dvd",
     "adpcm_ms", "adpcm_ima_wav", "adpcm_ima_qt",
 )  # fmt: skip

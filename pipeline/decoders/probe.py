@@ -77,7 +77,7 @@ def probe(path: str, limits: Limits, alive: Callable[[], None]) -> dict[str, Any
     step = _last_step(packets, pts, time_base, rates)
     fps, vfr = _rate(pts, time_base, rates)
     duration_s = float((int(pts[-1]) - int(pts[0]) + step) * time_base)
-    _check_times(pts, time_base, duration_s, limits)
+    _check_times(pts, step, time_base, limits)
     return facts | {
         "fps_num": fps.numerator,
         "fps_den": fps.denominator,
@@ -282,13 +282,14 @@ def _usual(rate: Fraction) -> Fraction:
     return rate
 
 
-def _check_times(pts: npt.NDArray[np.int64], time_base: Fraction, duration_s: float, limits: Limits) -> None:
-    if duration_s > limits.max_duration_s and len(pts) > 2:
-        raise MediaError(Reason.TOO_LARGE, f"it lasts {duration_s:.0f} s")
-    if len(pts) < 2:
-        return
+def _check_times(pts: npt.NDArray[np.int64], last_step: int, time_base: Fraction, limits: Limits) -> None:
+    """Refuses clocks that jump, by the last frame's own duration too, and videos that last too long."""
     gaps_s = np.diff(pts) * float(time_base)
-    if gaps_s.max() > limits.max_gap_s:
-        raise MediaError(Reason.BAD_TIMESTAMPS, f"two frames are {gaps_s.max():.0f} s apart")
-    if (len(pts) - 1) / gaps_s.sum() > MOST_FPS:
+    longest_s = max(float(last_step * time_base), float(gaps_s.max(initial=0)))
+    if longest_s > limits.max_gap_s:
+        raise MediaError(Reason.BAD_TIMESTAMPS, f"a frame stands for {longest_s:.0f} s")
+    duration_s = float((int(pts[-1]) - int(pts[0]) + last_step) * time_base)
+    if duration_s > limits.max_duration_s:
+        raise MediaError(Reason.TOO_LARGE, f"it lasts {duration_s:.0f} s")
+    if len(pts) > 1 and (len(pts) - 1) / gaps_s.sum() > MOST_FPS:
         raise MediaError(Reason.BAD_TIMESTAMPS, f"{(len(pts) - 1) / gaps_s.sum():.0f} frames a second")

@@ -114,6 +114,8 @@ def _decoded(
             for number, frame in _matched(found, index, start, end, alive):
                 yield number, frame
                 place = number + 1
+        except MemoryError:
+            raise
         except (av.FFmpegError, MediaError):
             if place == 0:
                 raise
@@ -206,6 +208,9 @@ def _woven(frames: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
     """The frames with the fields of interlaced ones made into whole pictures (bwdif, one picture a frame)."""
     weaver: _Weaver | None = None
     for number, frame in frames:
+        if weaver is not None and not weaver.takes(frame):
+            yield from weaver.rest()
+            weaver = None
         weaver = weaver or _Weaver(frame)
         yield from weaver.woven(number, frame)
     if weaver is not None:
@@ -213,11 +218,12 @@ def _woven(frames: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
 
 
 class _Weaver:
-    """FFmpeg's bwdif; it keeps the order and the number of frames, but changes their timestamps."""
+    """FFmpeg's bwdif for frames like the first; it keeps their order and number, but changes their timestamps."""
 
     def __init__(self, frame: Any) -> None:
         import av
 
+        self._format = frame.format.name
         self._graph = av.filter.Graph()
         self._source = self._graph.add_buffer(
             width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
@@ -228,6 +234,10 @@ class _Weaver:
         weave.link_to(self._sink)
         self._graph.configure()
         self._waiting: deque[tuple[int, Any, Any]] = deque()
+
+    def takes(self, frame: Any) -> bool:
+        """Whether the frame is of the pixel format that it was made for: a stream may change it on its way."""
+        return bool(frame.format.name == self._format)
 
     def woven(self, number: int, frame: Any) -> Iterator[tuple[int, Any]]:
         self._waiting.append((number, frame.pts, frame.time_base))

@@ -8,13 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.frames import VideoIndex, shown_size
+from pipeline.picture import UNSPECIFIED, guessed_matrix
 from pipeline.stage import FrameSpec
 
 Picture = npt.NDArray[np.uint8]
-HD_LINES = 720
-"""Untagged YUV of at least this many lines is BT.709, below BT.601: what players assume."""
-UNSPECIFIED = 2
-"""ITU-T H.273, MatrixCoefficients."""
 ROWS_A_CELL = 6
 """Rows of the source that each row of a thumbnail averages at least; further ones cost time and change nothing."""
 
@@ -36,7 +33,8 @@ class Pictures:
     def of(self, frame: Any) -> Picture:
         """(height, width, 3) uint8, or (height, width) when gray."""
         part = frame if self._cut is None else self._cut.of(frame)
-        picture = _converted(self._scaler, part, self._width, self._height, self._kind, _matrix(frame))
+        matrix = guessed_matrix(frame) if frame.colorspace == UNSPECIFIED else None
+        picture = _converted(self._scaler, part, self._width, self._height, self._kind, matrix)
         return np.ascontiguousarray(np.rot90(picture, self._turns))
 
 
@@ -55,14 +53,12 @@ class Thumbs:
         self._width, self._height = (height, width) if sideways else (width, height)
         self._scaler = VideoReformatter()
         self._halvings = max(0, (index.coded_height // (ROWS_A_CELL * self._height)).bit_length() - 1)
-        self._rows: _Graph | None = None
+        self._rows = _Graph([("field", "type=top")] * self._halvings)
 
     def of(self, frame: Any) -> Picture:
         """(height, width, 3) uint8 RGB."""
         few = frame
         if self._halvings:
-            if self._rows is None:
-                self._rows = _Graph(frame, [("field", "type=top")] * self._halvings)
             few = self._rows.of(frame)
         thumb = _converted(self._scaler, few, self._width, self._height, "rgb24")
         return thumb if self._turns == 0 else np.rot90(thumb, self._turns)
@@ -72,37 +68,40 @@ class _Cut:
     """Cuts the central square, `side` pixels as displayed, out of coded frames."""
 
     def __init__(self, index: VideoIndex, side: int) -> None:
-        self._width = min(index.coded_width, max(1, round(side / index.sar)))
-        self._height = min(index.coded_height, side)
-        self._graph: _Graph | None = None
+        width = min(index.coded_width, max(1, round(side / index.sar)))
+        self._graph = _Graph([("crop", f"{width}:{min(index.coded_height, side)}")])
 
     def of(self, frame: Any) -> Any:
-        if self._graph is None:
-            self._graph = _Graph(frame, [("crop", f"{self._width}:{self._height}")])
         return self._graph.of(frame)
 
 
 class _Graph:
-    """A chain of filters that gives one frame for one; made for frames like the first."""
+    """A chain of filters that gives one frame for one; made anew when the pixel format changes on the way."""
 
-    def __init__(self, frame: Any, filters: list[tuple[str, str]]) -> None:
+    def __init__(self, filters: list[tuple[str, str]]) -> None:
+        self._filters = filters
+        self._format = ""
+        self._graph: Any = None
+
+    def of(self, frame: Any) -> Any:
+        if frame.format.name != self._format:
+            self._begin(frame)
+        self._graph.push(frame)
+        return self._graph.pull()
+
+    def _begin(self, frame: Any) -> None:
         import av
 
+        self._format = frame.format.name
         self._graph = av.filter.Graph()
-        self._source = self._graph.add_buffer(
+        last = self._graph.add_buffer(
             width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
         )
-        last = self._source
-        for name, options in [*filters, ("buffersink", None)]:
+        for name, options in [*self._filters, ("buffersink", None)]:
             node = self._graph.add(name, options)
             last.link_to(node)
             last = node
-        self._sink = last
         self._graph.configure()
-
-    def of(self, frame: Any) -> Any:
-        self._source.push(frame)
-        return self._sink.pull()
 
 
 def _converted(
@@ -124,14 +123,6 @@ def _converted(
     )
     picture: Picture = converted.to_ndarray()
     return picture
-
-
-def _matrix(frame: Any) -> int | None:
-    """BT.709 for untagged YUV of high definition; None where the tag or swscale's own default is right."""
-    from av.video.reformatter import Colorspace
-
-    untagged = frame.colorspace == UNSPECIFIED and not frame.format.is_rgb
-    return int(Colorspace.ITU709) if untagged and min(frame.width, frame.height) >= HD_LINES else None
 
 
 def jpeg(picture: Picture) -> bytes:

@@ -7,6 +7,7 @@ import io
 import pickle
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -31,6 +32,13 @@ class Index:
     width: int = 160
     height: int = 96
     seekable: bool = True
+    last_step: int = 0
+    """Ticks that the last frame stands; 0: as long as the one before it."""
+
+    @property
+    def duration_s(self) -> float:
+        usual = int(self.pts[-1] - self.pts[-2]) if len(self.pts) > 1 else 1
+        return float((int(self.pts[-1] - self.pts[0]) + (self.last_step or usual)) * self.time_base)
 
 
 def steady(frames: int, fps: int = 24, **sizes: int) -> Index:
@@ -123,6 +131,31 @@ def test_a_span_shorter_than_its_frames_is_an_error() -> None:
     # the last frame stands until the next one, however late that is
     late = Index(np.array([0, 1, 2, 3, 50], np.int64))
     assert source_frames(late, job(0, 4, 9))[-3:] == [3, 3, 3]
+
+
+def test_the_last_frame_stands_as_long_as_the_index_says() -> None:
+    held = Index(np.arange(48, dtype=np.int64), last_step=72)  # 2 s at 24 fps, the last frame 3 s
+    assert held.duration_s == pytest.approx(119 / 24)
+    assert source_frames(held, job(0, 48, 117))[-70:] == [47] * 70
+    assert source_frames(replace(held, last_step=1), job(0, 48, 45))[-1] == 44
+    with pytest.raises(MediaError):
+        source_frames(held, job(0, 48, 121))
+    with pytest.raises(MediaError):
+        source_frames(replace(held, last_step=1), job(0, 48, 49))
+    # to the tick, though seconds are a float: 5 frames at 24 fps need more than 15 015 ticks of 1/90000 s
+    one = Index(np.array([10**12], np.int64), Fraction(1, 90_000), last_step=15_001)
+    assert source_frames(one, job(0, 1, 5)) == [0] * 5
+    with pytest.raises(MediaError):
+        source_frames(replace(one, last_step=15_000), job(0, 1, 5))
+
+
+def test_a_span_costs_no_more_in_a_long_video() -> None:
+    index = steady(2_000_000)
+    tracemalloc.start()
+    assert source_frames(index, job(5, 40, 9)) == list(range(5, 14))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000
 
 
 @pytest.mark.parametrize("codec", ["h264", "mpeg4"])
@@ -549,6 +582,96 @@ def test_a_clip_that_fails_harms_no_other(tmp_path: Path, make_video: Callable[.
     )
     assert [isinstance(answer, MediaError) for answer in answers] == [False] + [True] * 20
     assert len(calls) < 10
+
+
+def answers_of(
+    path: Path, index: Any, frames: Any, jobs: Sequence[EncodeJob], opener: Any = None
+) -> list[Any]:
+    """The clips, and the reasons of those that failed."""
+    answers = encode_jobs(opener or (lambda: av.open(str(path))), frames, index, jobs)
+    return [answer.reason if isinstance(answer, MediaError) else answer for answer in answers]
+
+
+def test_a_bad_job_fails_alone_in_one_pass(tmp_path: Path, make_video: Callable[..., Path]) -> None:
+    path = str(make_video(tmp_path / "a.ts", frames=60))
+    jobs = [job(0, 60, 801), job(2, 20, 17), job(10, 70, 9), job(20, 40, 17), job(30, 40, 401)]
+    with Decoder() as decoder:
+        index = VideoIndex.from_row(decoder.probe(path))
+        assert not index.seekable
+        answers = decoder.encode(path, index, jobs)
+        whole = decoder.encode(path, index, [jobs[1], jobs[3]])
+    bad = [isinstance(answer, MediaError) and answer.reason for answer in answers]
+    assert bad == [Reason.ENCODE_ERROR, False, Reason.ENCODE_ERROR, False, Reason.ENCODE_ERROR]
+    assert [answers[1], answers[3]] == whole
+    assert all(isinstance(clip, EncodedClip) for clip in whole)
+
+
+def broken_at(frame: int) -> Any:
+    """Frames that cannot be read from this one on."""
+
+    def frames(container: Any, index: Index, start: int, end: int) -> Iterator[tuple[int, Any]]:
+        for number, picture in in_order(container, index, start, end):
+            if number >= frame:
+                raise MediaError(Reason.DECODE_ERROR, "damaged")
+            yield number, picture
+
+    return frames
+
+
+@pytest.mark.parametrize("seekable", [True, False])
+def test_clips_before_the_damage_are_answered(
+    tmp_path: Path, make_video: Callable[..., Path], seekable: bool
+) -> None:
+    path = make_video(tmp_path / "a.mp4", frames=60)
+    index = replace(indexed(path), seekable=seekable)
+    jobs = [job(10, 50, 33), job(12, 30, 9), job(13, 60, 41), job(20, 38, 17)]
+    answers = answers_of(path, index, broken_at(40), jobs)
+    whole = encoded(path, index, jobs[1], jobs[3])
+    assert answers == [Reason.DECODE_ERROR, whole[0], Reason.DECODE_ERROR, whole[1]]
+
+
+def test_sound_that_cannot_be_read_fails_its_clip_alone(
+    tmp_path: Path, make_video: Callable[..., Path]
+) -> None:
+    path = make_video(tmp_path / "a.mp4", frames=60, audio=True)
+    index = replace(indexed(path), seekable=False)
+    opened: list[int] = []
+
+    def opener() -> Any:
+        opened.append(1)
+        if len(opened) == 2:  # the first reads the pictures
+            raise av.error.OSError(5, "Input/output error")
+        return av.open(str(path))
+
+    jobs = [job(0, 20, 17), job(20, 40, 17)]
+    answers = answers_of(path, index, in_order, jobs, opener)
+    assert answers == [Reason.DECODE_ERROR, *encoded(path, index, jobs[1])]
+
+
+def test_thousands_of_failing_jobs_are_so_many_answers() -> None:
+    def frames(container: Any, index: Any, start: int, end: int) -> Iterator[tuple[int, Any]]:
+        raise MediaError(Reason.DECODE_ERROR, "damaged")
+        yield
+
+    jobs = [job(start, start + 9, 9) for start in range(1500)]
+    answers = answers_of(Path(), steady(2000), frames, jobs, io.BytesIO)
+    assert answers == [Reason.DECODE_ERROR] * 1500
+
+
+@pytest.mark.parametrize("when", [1, 2])
+def test_too_little_memory_is_no_damage(tmp_path: Path, make_video: Callable[..., Path], when: int) -> None:
+    """av.error.MemoryError is an FFmpegError too: on opening the pictures, and the sound."""
+    path = make_video(tmp_path / "a.mp4", frames=30, audio=True)
+    opened: list[int] = []
+
+    def opener() -> Any:
+        opened.append(1)
+        if len(opened) == when:
+            raise av.error.MemoryError(12, "Cannot allocate memory")
+        return av.open(str(path))
+
+    with pytest.raises(MemoryError):
+        answers_of(path, indexed(path), in_order, [job(0, 20, 17)], opener)
 
 
 def test_a_video_that_ends_early_is_an_error(tmp_path: Path, make_video: Callable[..., Path]) -> None:

@@ -12,13 +12,16 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from pipeline.child import UNFIT
 from pipeline.clip import VIDEOS
 from pipeline.frames import (
     DETAIL,
@@ -29,6 +32,10 @@ from pipeline.frames import (
     Limits,
     Sample,
     VideoIndex,
+    _encoded,
+    _probed,
+    _scanned,
+    _shown,
     batch_from_samples,
     grid_frames,
     pack_pts,
@@ -358,6 +365,39 @@ def test_a_file_that_changes_between_scans_is_read_anew(
     assert [barcode.read(thumb) for thumb in thumbs] == list(range(1005, 1025))
 
 
+# What is made of the child's answers
+
+
+@pytest.mark.parametrize(
+    ("build", "parts"),
+    [
+        (_probed, []),
+        (_probed, [[]]),
+        (_probed, [{}]),
+        (partial(_scanned, count=2), [[np.zeros((1, 27, 48, 3), np.uint8), []]]),
+        (partial(_scanned, count=1), [["picture", []]]),
+        (partial(_scanned, count=1), [[np.zeros((1, 27, 48, 3), np.uint8), [{"layer": 0}]]]),
+        (partial(_shown, wanted=[1, 2], shape=(2, 3)), [[1, np.zeros((2, 3), np.uint8)]]),
+        (partial(_shown, wanted=[1], shape=(2, 3)), [[1, np.zeros((2, 4), np.uint8)]]),
+        (partial(_shown, wanted=[1], shape=(2, 3)), [[1, "picture"]]),
+        (partial(_encoded, count=2), [["decode_error", "damaged"]]),
+        (partial(_encoded, count=1), [["no such reason", "x"]]),
+        (partial(_encoded, count=1), [{"data": b"x"}]),
+    ],
+)
+def test_answers_that_do_not_fit_are_noticed(build: Callable[[list[Any]], Any], parts: list[Any]) -> None:
+    with pytest.raises(UNFIT):
+        build(parts)
+
+
+def test_a_probe_has_values_of_its_columns_types(decoder: Decoder, make_video: Make, tmp_path: Path) -> None:
+    row = decoder.probe(str(make_video(tmp_path / "a.mp4", frames=5)))
+    assert _probed([row]) == row
+    for wrong in ({"width": "160"}, {"frame_count": 2**70}, {"pts": "text"}, {"vfr": 3}):
+        with pytest.raises(UNFIT):
+            _probed([row | wrong])
+
+
 # What is refused
 
 
@@ -441,6 +481,33 @@ def test_a_gap_of_years(decoder: Decoder, make_video: Make, tmp_path: Path) -> N
     assert refusal(decoder, path) is Reason.BAD_TIMESTAMPS
 
 
+def held(source: Path, path: Path, seconds: int) -> Path:
+    """The same video, whose last frame says that it stands for so long."""
+    import av
+
+    with av.open(str(source)) as given, av.open(str(path), "w") as output:
+        stream = output.add_stream_from_template(given.streams.video[0])
+        packets = [packet for packet in given.demux(video=0) if packet.size]
+        packets[-1].duration = int(seconds / packets[-1].time_base)
+        for packet in packets:
+            packet.stream = stream
+            output.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize("name", ["h.mp4", "h.mkv"])
+@pytest.mark.parametrize("frames", [1, 2, 20])
+def test_a_last_frame_that_stands_for_hours(
+    decoder: Decoder, make_video: Make, tmp_path: Path, name: str, frames: int
+) -> None:
+    source = make_video(tmp_path / f"a{name}", frames=frames)
+    row = decoder.probe(str(held(source, tmp_path / f"b{name}", 500)))
+    assert row["duration_s"] == pytest.approx(500 + (frames - 1) / 24, abs=0.01)
+    assert refusal(decoder, held(source, tmp_path / f"c{name}", 700)) is Reason.BAD_TIMESTAMPS
+    with Decoder(Limits(max_duration_s=400.0)) as short:
+        assert refusal(short, tmp_path / f"b{name}") is Reason.TOO_LARGE
+
+
 def test_raw_streams_have_no_timestamps(decoder: Decoder, make_video: Make, tmp_path: Path) -> None:
     assert refusal(decoder, make_video(tmp_path / "r.h264", frames=20, bframes=2)) is Reason.BAD_TIMESTAMPS
 
@@ -476,33 +543,64 @@ def test_damage_is_an_error_and_not_other_frames(decoder: Decoder, make_video: M
     assert len(noticed) >= 15
 
 
-def test_a_size_that_changes(decoder: Decoder, barcode: Any, tmp_path: Path) -> None:
+@dataclass(frozen=True)
+class Part:
+    """Half of a stream: what its frames are like."""
+
+    width: int = 160
+    height: int = 96
+    pix_fmt: str = "yuv420p"
+    options: str = ""
+
+
+def joined(path: Path, barcode: Any, *parts: Part, frames: int = 24) -> Path:
+    """MPEG-TS whose frames change on the way; frame k shows k."""
     import av
 
-    path = tmp_path / "z.ts"
     with av.open(str(path), "w") as output:
         stream = output.add_stream("libx264", rate=24, options={"preset": "ultrafast"})
-        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
-        for start, (width, height) in ((0, (160, 96)), (24, (192, 128))):
+        stream.width, stream.height, stream.pix_fmt = parts[0].width, parts[0].height, parts[0].pix_fmt
+        for place, part in enumerate(parts):
             coder = av.CodecContext.create("libx264", "w")
-            coder.width, coder.height, coder.pix_fmt, coder.time_base = (
-                width,
-                height,
-                "yuv420p",
-                Fraction(1, 24),
-            )
-            coder.options = {"preset": "ultrafast", "tune": "zerolatency"}
-            for number in range(24):
-                frame = av.VideoFrame.from_ndarray(barcode.draw(number, width, height), format="rgb24")
-                frame = frame.reformat(format="yuv420p")
-                frame.pts, frame.time_base = start + number, Fraction(1, 24)
+            coder.width, coder.height, coder.pix_fmt = part.width, part.height, part.pix_fmt
+            coder.time_base = Fraction(1, 24)
+            coder.options = {"preset": "ultrafast", "tune": "zerolatency", "x264-params": part.options}
+            for number in range(place * frames, (place + 1) * frames):
+                picture = barcode.draw(number, part.width, part.height)
+                frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=part.pix_fmt)
+                frame.pts, frame.time_base = number, Fraction(1, 24)
                 for packet in coder.encode(frame):
                     packet.stream = stream
                     output.mux(packet)
+    return path
+
+
+def test_a_size_that_changes(decoder: Decoder, barcode: Any, tmp_path: Path) -> None:
+    path = joined(tmp_path / "z.ts", barcode, Part(), Part(192, 128))
     index = VideoIndex.from_row(decoder.probe(str(path)))
     with pytest.raises(MediaError) as caught:
         decoder.scan(str(path), index, 0, index.frame_count, 0)
     assert caught.value.reason is Reason.SIZE_CHANGES
+
+
+@pytest.mark.parametrize("options", ["", "tff=1"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_pixel_format_that_changes(
+    decoder: Decoder, barcode: Any, tmp_path: Path, options: str, turned: bool
+) -> None:
+    """8 bits and then 10, or the other way about: cut, thinned out and deinterlaced pictures stay what they are."""
+    parts = [Part(640, 360, pix_fmt, options) for pix_fmt in ("yuv420p", "yuv420p10le")]
+    path = str(joined(tmp_path / "f.ts", barcode, *(parts[::-1] if turned else parts), frames=8))
+    index = VideoIndex.from_row(decoder.probe(path))
+    assert (index.frame_count, index.interlaced) == (16, bool(options))
+    scan = decoder.scan(path, index, 0, 16, 0)
+    assert [barcode.read(thumb) for thumb in scan.thumbs] == list(range(16))
+    for spec in (EVERY, FrameSpec(every_s=0.001, gray=True)):
+        shown = decoder.read(path, index, [(0, 16)], spec)[0].images
+        assert [barcode.read(picture) for picture in shown] == list(range(16))
+    patches = decoder.read(path, index, [(0, 16)], FrameSpec(every_s=0.001, patch_px=200))[0].images
+    whole = decoder.read(path, index, [(0, 16)], EVERY)[0].images
+    np.testing.assert_allclose(patches.astype(int), whole[:, 80:280, 220:420].astype(int), atol=3)
 
 
 def test_the_default_stream_is_read_and_cover_art_is_not_video(

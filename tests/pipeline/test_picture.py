@@ -20,6 +20,7 @@ class Index:
     time_base: Fraction = Fraction(1, 24)
     rotation_deg: int = 0
     seekable: bool = True
+    duration_s: float = 1.0
 
 
 def test_the_layout_covers_the_bucket_without_distortion() -> None:

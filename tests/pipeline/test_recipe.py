@@ -229,22 +229,34 @@ def test_explain_shows_value_stage_engine_and_threshold(folder):
     recipe = load("narrow", [folder])
     row = {"is_image": False, "a": 0.3, "b": None, "c": None, "d": 1, "e": "x", "other": 1}
     origin = Origin("stage", "12345678", "engine")
-    assert explain(recipe, row, {"a": origin}) == [
+    assert explain(recipe, pa.Table.from_pylist([row]), {"a": origin}) == [
         Explained("wide.a", 0.3, origin, "max 0.5", True),
         Explained("wide.video.b", None, None, "min 1, max 3", False),
         Explained("narrow.a", 0.3, origin, "max 0.25", False),
         Explained("narrow.d", 1, None, "in 1, 2", True),
         Explained("narrow.e", "x", None, "not null", True),
     ]
-    image = explain(recipe, {**row, "is_image": True, "c": "png"}, {})
+    image = explain(recipe, pa.Table.from_pylist([{**row, "is_image": True, "c": "png"}]), {})
     assert [one.rule for one in image] == ["wide.a", "wide.image.c", "narrow.a", "narrow.d", "narrow.e"]
-    assert [one.rule for one in explain(recipe, {**row, "is_image": None}, {})] == [
-        rule.name for rule in recipe.rules
-    ]
+    unknown = explain(recipe, pa.Table.from_pylist([{**row, "is_image": None}]), {})
+    assert [one.rule for one in unknown] == [rule.name for rule in recipe.rules]
     with pytest.raises(RecipeError, match="there is no column d"):
-        explain(recipe, {name: value for name, value in row.items() if name != "d"}, {})
+        explain(recipe, pa.Table.from_pylist([row]).drop_columns("d"), {})
     with pytest.raises(RecipeError, match="there is no column"):
-        explain(recipe, {}, {})
+        explain(recipe, pa.table({"other": [1]}), {})
+    with pytest.raises(ValueError, match="one row"):
+        explain(recipe, pa.Table.from_pylist([row, row]), {})
+
+
+@pytest.mark.parametrize("kind", [pa.float32(), pa.float64()])
+@pytest.mark.parametrize("rule", ["{ max = 0.2 }", "{ min = 0.2 }", "{ equals = 0.2 }"])
+def test_explain_and_judge_agree_at_the_threshold(tmp_path, kind, rule):
+    (tmp_path / "r.toml").write_text(f"[keep]\na = {rule}\n")
+    recipe = load("r", [tmp_path])
+    table = pa.table({"clip_id": ["c"], "a": pa.array([0.2], pa.float64()).cast(kind)})
+    assert judge(recipe, table).column("kept").to_pylist() == [True]
+    (answer,) = explain(recipe, table, {})
+    assert answer.passed
 
 
 def test_the_fingerprint_covers_rules_and_nothing_else(folder):
@@ -317,6 +329,54 @@ def test_rules_of_two_pools_that_leave_nothing(folder):
     # No clip is both an image and a video.
     (folder / "child.toml").write_text("from = 'wide'\n[keep.image]\nb = { min = 4 }")
     assert len(load("child", [folder]).rules) == 4
+
+
+@pytest.mark.parametrize(
+    ("parent", "child", "sentence"),
+    [
+        ("{ equals = 1 }", "{ equals = 2 }", r"base\.a: nothing of equals 1 passes equals 2 of child\.a, so"),
+        (
+            "{ equals = 5 }",
+            "{ max = 4 }",
+            r"base\.a: nothing of equals 5 passes max 4 of child\.a, so nothing",
+        ),
+        ("{ in = [1, 2] }", "{ min = 3 }", r"base\.a: nothing of in 1, 2 passes min 3 of child\.a"),
+        (
+            "{ in = ['x', 'y'] }",
+            "{ equals = 'z' }",
+            r'base\.a: nothing of in "x", "y" passes equals "z" of child\.a',
+        ),
+        ("{ in = ['x', 'y'] }", "{ in = ['z'] }", r"nothing of in .* passes in .*, so nothing can pass"),
+        (
+            "{ equals = true }",
+            "{ equals = false }",
+            r"nothing of equals true passes equals false of child\.a",
+        ),
+        ("{ in = [1, 5] }", "{ min = 2, max = 4 }", r"nothing of in 1, 5 passes min 2, max 4 of child\.a"),
+        ("{ equals = 5 }", "{ not_null = true }", None),
+        ("{ in = [1, 2] }", "{ in = [2, 3] }", None),
+        ("{ in = [1, 5] }", "{ min = 2 }", None),
+    ],
+)
+def test_rules_of_values_that_leave_nothing(tmp_path, parent, child, sentence):
+    (tmp_path / "base.toml").write_text(f"[keep]\na = {parent}\n")
+    (tmp_path / "child.toml").write_text(f"from = 'base'\n[keep]\na = {child}\n")
+    if sentence is None:
+        assert len(load("child", [tmp_path]).rules) == 2
+        return
+    with pytest.raises(RecipeError, match=sentence):
+        load("child", [tmp_path])
+
+
+def test_values_that_each_rule_leaves_and_all_together_do_not(tmp_path):
+    (tmp_path / "a.toml").write_text("[keep]\nx = { in = [1, 5] }\n")
+    (tmp_path / "b.toml").write_text("from = 'a'\n[keep]\nx = { min = 2 }\n")
+    (tmp_path / "c.toml").write_text("from = 'b'\n[keep.video]\nx = { max = 4 }\n")
+    with pytest.raises(RecipeError, match=r"a\.x: nothing of in 1, 5 passes .* b\.x .* c\.video\.x"):
+        load("c", [tmp_path])
+    # What one kind must be says nothing of the other.
+    (tmp_path / "c.toml").write_text("[keep.image]\nx = { equals = 1 }\n[keep.video]\nx = { equals = 2 }\n")
+    assert len(load("c", [tmp_path]).rules) == 2
 
 
 def test_a_circle_of_recipes(tmp_path):

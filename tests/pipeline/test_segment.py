@@ -167,6 +167,35 @@ def test_a_frame_longer_than_a_clip_may_last_stays_whole() -> None:
     ]
 
 
+def test_a_strange_timeline_is_split_all_the_same() -> None:
+    held = (
+        np.arange(8) * 10.0005
+    )  # pictures held a little longer than a clip may last, each begun by two frames
+    slow = np.append(np.stack([held, held + 0.001], axis=1).reshape(-1), 8 * 10.0005)
+    made = clips([Shot(0, 16)], slow, Segment(min_clip_s=2, max_clip_s=10))
+    assert [c.end_frame for c in made] == list(range(1, 17))
+    assert [c.reason for c in made] == ["too_short", None] * 8
+
+
+def test_an_hour_of_a_rate_that_does_not_divide_a_clip_is_split_evenly() -> None:
+    made = clips([Shot(0, 107_892)], times(107_892, 30000 / 1001), Segment(min_clip_s=2, max_clip_s=10))
+    assert len(made) == 361
+    assert {c.end_frame - c.start_frame for c in made} == {298, 299}
+    assert all(c.reason is None for c in made)
+
+
+@given(st.lists(st.sampled_from([0.001, 0.04, 1.0, 4.9, 5.0, 9.9995, 10.0, 10.0005, 25.0]), min_size=1))
+@settings(max_examples=200, deadline=None)
+def test_whatever_the_timeline_no_part_is_too_long_but_a_frame(steps: list[float]) -> None:
+    timeline = np.concatenate([[0.0], np.cumsum(steps)])
+    made = clips([Shot(0, len(steps))], timeline, Segment(min_clip_s=2, max_clip_s=10))
+    assert [c.start_frame for c in made] == [0, *(c.end_frame for c in made[:-1])]
+    assert made[-1].end_frame == len(steps)
+    for part in made:
+        lasts = timeline[part.end_frame] - timeline[part.start_frame]
+        assert lasts <= 10 or part.end_frame - part.start_frame == 1
+
+
 def test_a_short_shot_is_dropped_whole_with_its_reason() -> None:
     made = clips([Shot(0, 100), Shot(100, 149), Shot(149, 300)], times(300), Segment(max_clip_s=20))
     assert [c[1:] for c in made if c.reason == "too_short"] == [(100, 149, "too_short")]

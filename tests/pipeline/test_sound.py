@@ -94,6 +94,69 @@ def test_noise_decodes_to_the_same_samples_from_anywhere(tmp_path: Path, may_see
     assert np.array_equal(one.samples, other.samples)
 
 
+@pytest.mark.parametrize("codec", ["wavpack", "tta"])
+def test_a_decoder_outside_the_list_does_not_run(tmp_path: Path, codec: str) -> None:
+    path = tmp_path / "w.mkv"
+    with av.open(str(path), "w") as output:
+        stream: Any = output.add_stream(codec, rate=RATE_HZ, layout="mono")
+        kind = stream.codec_context.codec.audio_formats[0].name
+        tone = np.sin(np.arange(RATE_HZ * 2) * 0.1).astype(np.float32)[None]
+        frame = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = RATE_HZ, 0, Fraction(1, RATE_HZ)
+        for part in av.AudioResampler(kind, "mono", RATE_HZ).resample(frame):
+            output.mux([*stream.encode(part), *stream.encode(None)])
+    with av.open(str(path)) as container:
+        loud = max(np.abs(part.to_ndarray().astype(float)).max() for part in container.decode(audio=0))
+        assert loud > 0.5
+    assert heard(path, Fraction(0), Fraction(1)) == Sound(None, 1.0)
+
+
+def tone_ts(path: Path, rate: int, layout: str, start_s: int, frequency_hz: int) -> bytes:
+    """Two seconds of a tone as AAC in MPEG-TS, from `start_s` on; every channel sounds alike."""
+    with av.open(str(path), "w", format="mpegts") as output:
+        stream: Any = output.add_stream("aac", rate=rate, layout=layout)
+        channels = len(stream.codec_context.layout.channels)
+        wave = np.sin(np.arange(2 * rate) * 2 * np.pi * frequency_hz / rate) * 0.25
+        for first in range(0, 2 * rate, 1024):
+            part = np.repeat(wave[None, first : first + 1024], channels, axis=0).astype(np.float32)
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(part), format="fltp", layout=layout)
+            frame.sample_rate, frame.pts, frame.time_base = rate, start_s * rate + first, Fraction(1, rate)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((48_000, "stereo"), (48_000, "5.1")),
+        ((48_000, "stereo"), (48_000, "mono")),
+        ((48_000, "stereo"), (24_000, "stereo")),
+        ((24_000, "mono"), (48_000, "stereo")),
+        ((44_100, "5.1"), (32_000, "mono")),
+    ],
+)
+def test_sound_that_changes_its_kind_goes_on(
+    tmp_path: Path, before: tuple[int, str], after: tuple[int, str]
+) -> None:
+    """A 1000 Hz tone, and from 2 s on one of 500 Hz: the pitch, the place and the length stay right."""
+    path = tmp_path / "change.ts"
+    path.write_bytes(
+        tone_ts(tmp_path / "a.ts", *before, 0, 1000) + tone_ts(tmp_path / "b.ts", *after, 2, 500)
+    )
+    with av.open(str(path)) as container:  # the muxer's own delay
+        start_s = Fraction(container.streams.audio[0].start_time) * container.streams.audio[0].time_base
+    sound = heard(path, start_s + Fraction(3, 2), Fraction(1), may_seek=False)
+    assert sound.samples is not None
+    assert sound.samples.shape == (1 if before[1] == "mono" else 2, 48_000)
+    assert sound.gap_s < 0.06
+    for span, frequency_hz in (((0, 20_000), 1000), ((28_000, 48_000), 500)):
+        part = sound.samples[0, span[0] : span[1]]
+        spectrum = np.abs(np.fft.rfft(part * np.hanning(len(part))))
+        assert float(spectrum.argmax()) * RATE_HZ / len(part) == pytest.approx(frequency_hz, abs=3)
+        assert part.std() > 0.1
+
+
 def test_no_audio_stream(tmp_path: Path, make_video: Callable[..., Path]) -> None:
     path = make_video(tmp_path / "v.mp4", frames=5)
     assert read_sound(lambda: av.open(str(path)), Fraction(0), Fraction(1), True) is None

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from pipeline.frames import Decoder, VideoIndex
 from pipeline.transnet import CONTEXT, STRIDE, Precision, TransNet
 from pipeline.weights import WrongDigest
 
@@ -128,6 +129,24 @@ def test_the_package_finds_the_same_boundaries_in_long_videos(net: TransNet, see
     found = whole(net, thumbs)
     assert changes(found[0]) == changes(expected[0])
     assert len(changes(expected[0])) >= 4
+
+
+DEMO = Path(__file__).parents[2] / "demo-media"
+REAL = sorted(path for path in DEMO.glob("demo.*/*") if path.is_file())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL, reason=f"no real video: `make demo-media/.fetched` puts it in {DEMO}")
+@pytest.mark.parametrize("path", REAL, ids=lambda path: path.stem)
+def test_the_package_finds_the_same_boundaries_in_real_video(path: Path) -> None:
+    with Decoder() as decoder:
+        index = VideoIndex.from_row(decoder.probe(str(path)))
+        thumbs = decoder.scan(str(path), index, 0, index.frame_count, 0).thumbs
+    expected = package(thumbs)
+    for precision in ("bf16", "fp32"):
+        found = whole(TransNet.load(precision=precision), thumbs)
+        assert changes(found[0]) == changes(expected[0])
+        assert np.abs(found - expected).max() < 0.16  # what UNDECIDED allows for
 
 
 def test_a_frame_does_not_depend_on_where_its_span_starts(net: TransNet) -> None:

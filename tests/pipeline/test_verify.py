@@ -16,7 +16,7 @@ import pytest
 
 from pipeline.encode import EncodedClip
 from pipeline.frames import Decoder
-from pipeline.shards import SCHEMA, Manifest, ShardFile, ShardRow, write_shard
+from pipeline.shards import SCHEMA, Manifest, ShardFile, ShardRow, read_manifest, write_shard
 from pipeline.store import LocalFiles
 from pipeline.verify import Fault, Problem, verify
 
@@ -221,6 +221,10 @@ def test_what_the_rows_say_is_checked_even_when_the_manifest_agrees(tmp_path: Pa
 
     original = path.read_bytes()
     assert found_after() == set()
+    for caption in ("a woman", "", "[]", "3", "null", '{"a": NaN}', '{"a": 1', "\x00"):
+        assert found_after(caption=['{"a": 1}', caption, None]) == {Fault.ROWS}, caption
+    assert found_after(extra=["{}", "{}", "licence"]) == {Fault.ROWS}
+    assert found_after(provenance=["{}", "{}", "-"]) == {Fault.ROWS}
     medias = [clip(number).data for number in (6, 7, 8)]
     assert found_after(media=[medias[1], medias[0], medias[2]]) == {Fault.MEDIA}
     assert found_after(clip_id=["c", "b", "a"]) == {Fault.ROWS}
@@ -237,6 +241,60 @@ def test_what_the_rows_say_is_checked_even_when_the_manifest_agrees(tmp_path: Pa
     assert [str(problem) for problem in problems(tmp_path)] == [
         f"rows: {BUCKET}/part-b.parquet: it lacks the columns media_sha256"
     ]
+
+
+@pytest.mark.parametrize("column", [field.name for field in SCHEMA if not field.nullable])
+def test_a_value_that_is_missing_is_named(tmp_path: Path, column: str) -> None:
+    path = good(tmp_path) / BUCKET / "part-b.parquet"
+    table = pq.read_table(path)
+    kind = SCHEMA.field(column).type
+    values = pa.array([*table.column(column).to_pylist()[:2], None], kind)
+    if pa.types.is_fixed_size_list(kind):
+        kind = pa.list_(kind.value_type, kind.list_size)
+    pq.write_table(
+        table.set_column(table.schema.get_field_index(column), pa.field(column, kind), values), path
+    )
+    relisted(tmp_path)
+    (problem,) = problems(tmp_path)
+    assert problem.fault is Fault.ROWS
+    assert f"it has no {column}" in problem.message
+    assert problem.clip_id == (None if column == "clip_id" else row(8).clip_id)
+
+
+@pytest.mark.parametrize(
+    ("bucket", "width", "height", "whole"),
+    [
+        ("t017-ar16x9", 448, 256, True),
+        ("t017-ar16x9", 960, 544, True),
+        ("t017-ar9x16", 544, 960, True),
+        ("t017-ar4x3", 400, 288, False),
+        ("t017-ar4x3", 400, 304, True),
+        ("t017-ar1x1", 448, 256, False),
+        ("t017-ar16x9", 256, 448, False),
+        ("t017-ar16x9", 446, 256, False),
+        ("t017-ar16x9", 16, 16, False),
+        ("t017-ar16x9", 2**31 - 16, 16, False),
+        ("t017-ar16x0", 448, 256, False),
+        ("t017", 448, 256, False),
+        ("t017-ar16x9-b", 448, 256, False),
+    ],
+)
+def test_a_bucket_has_a_picture_of_its_name(
+    tmp_path: Path, bucket: str, width: int, height: int, whole: bool
+) -> None:
+    media = clip(1, width=width, height=height)
+    pool(tmp_path, {f"{bucket}/a.parquet": [row(1, media, bucket=bucket)]})
+    assert faults(tmp_path) == ([] if whole else [Fault.BUCKET])
+
+
+def test_the_manifests_bytes_are_checked_beside_its_digest(tmp_path: Path) -> None:
+    path = good(tmp_path) / "manifest.json"
+    manifest = read_manifest(path.read_bytes())
+    wrong = dataclasses.replace(manifest.files[0], bytes=manifest.files[0].bytes + 1)
+    path.write_bytes(dataclasses.replace(manifest, files=(wrong, *manifest.files[1:])).to_json())
+    (problem,) = problems(tmp_path)
+    assert (problem.fault, problem.path) == (Fault.DIGEST, wrong.path)
+    assert problem.message == f"it has {wrong.bytes - 1} bytes, the manifest says {wrong.bytes}"
 
 
 def test_a_clip_in_two_files_is_named(tmp_path: Path) -> None:

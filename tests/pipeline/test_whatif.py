@@ -71,6 +71,19 @@ def test_a_value_is_missing_only_where_the_rule_asks_for_it(folder):
     assert (rule.failed, rule.missing) == (tally(2, 3), tally())
 
 
+def test_a_value_that_is_not_a_number_is_missing(folder):
+    table = clips([float("nan"), 1, 0], [0, 0, 0], [0, 0, 0])
+    a, b, _ = funnel(load("narrow", [folder]), [table]).rules
+    assert (a.failed, a.missing) == (tally(1, 2), tally(1))
+    assert b.missing == tally()
+
+
+def test_a_column_without_a_value_is_missing_whole(folder):
+    table = TABLE.set_column(2, "a", pa.nulls(6))
+    a, _, _ = funnel(load("narrow", [folder]), [table]).rules
+    assert a.failed == a.missing == tally(1, 2, 3, 4, 5, 6)
+
+
 def random_table(rows, seed=0):
     dice = np.random.default_rng(seed)
     return clips(*(dice.random((3, rows)).tolist()), duration_s=dice.random(rows).tolist())

@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 
 from pipeline.decoders.pyav import iter_frames, open_media
 from pipeline.frames import Decoder, Limits, VideoIndex
+
+
+class Starved:
+    """A container in which decoding runs out of memory once, some packets after it was first sought in."""
+
+    def __init__(self, container: Any) -> None:
+        self._container = container
+        self._left = 6
+        self.streams = container.streams
+
+    def seek(self, *place: Any, **how: Any) -> None:
+        self._container.seek(*place, **how)
+
+    def demux(self, stream: Any) -> Iterator[Any]:
+        for packet in self._container.demux(stream):
+            self._left -= 1
+            if self._left == 0:
+                raise av.error.MemoryError(12, "Cannot allocate memory")
+            yield packet
+
+
+def test_too_little_memory_is_not_tried_again(make_video: Callable[..., Path], tmp_path: Path) -> None:
+    """av.error.MemoryError is an FFmpegError too; damage found on seeking would be looked at from the start."""
+    path = str(make_video(tmp_path / "a.mp4", frames=40))
+    with Decoder() as decoder:
+        index = VideoIndex.from_row(decoder.probe(path))
+    with closing(open_media(path, Limits())) as container, pytest.raises(MemoryError):
+        list(iter_frames(Starved(container), index, 0, 40, Limits()))
 
 
 @pytest.mark.parametrize(
