@@ -29,7 +29,7 @@ demo-media/.fetched: $(VENV)/.weights examples/demo.media.toml
 demo: demo-media/.fetched ## the whole chain on real video, in minutes: shards and a report in demo-run/
 	$(BIN)/rushes run --config examples/demo.toml --out $(RUN) --workers $(WORKERS)
 
-test: $(VENV)/.weights ## every test, fast and slow
+test: demo-media/.fetched ## every test, fast and slow
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
 
 test-fast: $(VENV)/.weights ## the tests that take seconds

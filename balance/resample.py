@@ -107,7 +107,7 @@ class Balanced:
     concepts: tuple[ConceptCount, ...]
     """Most frequent before first."""
     deviation_ratio: float
-    """Largest distance of a share from its target (how far above, for caps)."""
+    """Largest distance of a share from its target (how far above, for caps), concepts without clips included."""
 
 
 def resample(table: pa.Table, balance: Balance, seed: int) -> Balanced:
@@ -148,9 +148,10 @@ def allocate(counts: Mapping[str, int], balance: Balance) -> dict[str, int]:
     everything = sum(counts.values())
     targets = _targets(counts, balance)
     weights = _weights(counts, balance, targets)
+    reachable = targets if balance.caps else _reachable(counts, targets)
 
     def drift(total: float) -> float:
-        return _deviation(_fill(counts, weights, total), targets, bool(balance.caps))
+        return _deviation(_fill(counts, weights, total), reachable, bool(balance.caps))
 
     low, high = max(balance.min_kept_ratio * everything, 1e-6), float(everything)
     allowed = max(balance.tolerance_ratio, drift(low)) + 1e-12
@@ -169,6 +170,15 @@ def _targets(counts: Mapping[str, int], balance: Balance) -> dict[str, float]:
     powers = {name: count**balance.temperature for name, count in counts.items() if count}
     whole = math.fsum(powers.values())
     return {name: power / whole for name, power in powers.items()}
+
+
+def _reachable(counts: Mapping[str, int], targets: Mapping[str, float]) -> dict[str, float]:
+    """The targets without those of concepts that have no clips, the others in proportion: what a total can reach."""
+    there = {name: target for name, target in targets.items() if counts.get(name)}
+    unnamed = any(count for name, count in counts.items() if name not in targets)
+    rest = max(0.0, 1 - math.fsum(targets.values())) if unnamed else 0.0
+    whole = math.fsum(there.values()) + rest
+    return {name: target / whole for name, target in there.items()}
 
 
 def _weights(counts: Mapping[str, int], balance: Balance, targets: Mapping[str, float]) -> dict[str, float]:

@@ -48,9 +48,34 @@ class EmbeddedCaptioner(Stage):
     """As many as the released captions of SkyCaptioner-V1 name."""
     crowded_share: float = 0.4
     """A main subject that covers more of the picture hides the background: slow camera motion may be its own."""
+    left_max: float = 0.37
+    """Share of the width up to which a subject's middle is on the left ..."""
+    right_min: float = 0.63
+    """... and from which it is on the right: thirds, moved a little outwards as boxes wobble."""
+    nearer_ratio: float = 2.0
+    """A subject as many times as high as another of its kind, which is about as large in life, is nearer."""
+    dark_max: float = 0.25
+    """Mean luma, 0 to 1, below which the picture is dark ..."""
+    bright_min: float = 0.6
+    """... and above which it is bright."""
+    low_contrast_max: float = 0.12
+    """Standard deviation of luma, 0 to 1, below which its contrast is low ..."""
+    high_contrast_min: float = 0.28
+    """... and above which it is high."""
+    cool_max: float = -0.1
+    """Mean of red less blue, -1 to 1, below which its tones are cool ..."""
+    warm_min: float = 0.1
+    """... and above which they are warm."""
 
     def measure(self, state: Any, clip: Clip, frames: FrameBatch | None) -> Row:
-        limits = Limits(self.evidence_min, self.area_min, self.most_subjects)
+        limits = Limits(
+            self.evidence_min,
+            self.area_min,
+            self.most_subjects,
+            self.left_max,
+            self.right_min,
+            self.nearer_ratio,
+        )
         looked = clip.upstream["objects"]["object_frames"]
         objects = object_boxes(clip.upstream["objects"])
         found = tracks(
@@ -58,13 +83,13 @@ class EmbeddedCaptioner(Stage):
         )
         camera, shot = clip.upstream["camera"], clip.upstream["shot"]
         caption = Caption(
-            subjects=subjects(found),
+            subjects=subjects(found, limits),
             shot_type=shot["shot_type"],
             shot_angle=shot["shot_angle"],
             shot_position=shot["shot_position"],
             camera_motion="" if self._doubtful(camera, found) else camera["camera_motion"],
             environment="",
-            lighting=lighting(clip.upstream["exposure"]),
+            lighting=self.lighting(clip.upstream["exposure"]),
         )
         main = caption.subjects[0].TYPES if caption.subjects else None
         return {
@@ -80,6 +105,18 @@ class EmbeddedCaptioner(Stage):
         crowded = any(track.area > self.crowded_share for track in found)
         return crowded and camera["camera_speed"] == "slow"
 
+    def lighting(self, exposure: Row) -> str:
+        """What the picture's levels say of the light, as a list of words; empty where all are near the middle."""
+        level, contrast, warmth = exposure["brightness"], exposure["contrast"], exposure["warmth"]
+        said = [
+            "dark" if level < self.dark_max else "bright" if level > self.bright_min else "",
+            "low contrast" if contrast < self.low_contrast_max else "",
+            "high contrast" if contrast > self.high_contrast_min else "",
+            "cool tones" if warmth < self.cool_max else "warm tones" if warmth > self.warm_min else "",
+        ]
+        words = ", ".join(word for word in said if word)
+        return f"{words.capitalize()}." if words else ""
+
 
 def with_faces(objects: Sequence[Box], faces: Sequence[Box]) -> list[Box]:
     """The objects, and each face outside every person's box as a person: a close-up's body is not in the picture."""
@@ -93,18 +130,3 @@ def with_faces(objects: Sequence[Box], faces: Sequence[Box]) -> list[Box]:
         *objects,
         *(Box(face.frame, "person", face.score, face.x0, face.y0, face.x1, face.y1) for face in alone),
     ]
-
-
-def lighting(exposure: Row) -> str:
-    """What the picture's levels say of the light, as a list of words; empty where all are near the middle.
-
-    Bounds are ours, on mean luma, its deviation, and the mean of red less blue.
-    """
-    level, contrast, warmth = exposure["brightness"], exposure["contrast"], exposure["warmth"]
-    said = [
-        "dark" if level < 0.25 else "bright" if level > 0.6 else "",
-        "low contrast" if contrast < 0.12 else "high contrast" if contrast > 0.28 else "",
-        "cool tones" if warmth < -0.1 else "warm tones" if warmth > 0.1 else "",
-    ]
-    words = ", ".join(word for word in said if word)
-    return f"{words.capitalize()}." if words else ""

@@ -11,10 +11,6 @@ from captioner.concepts import TYPE_OF
 from captioner.experts.boxes import Box
 from captioner.schema import Subject, Types
 
-LEFT_MAX, RIGHT_MIN = 0.37, 0.63
-"""Shares of the width that bound the centre of the picture: thirds, moved a little outwards as boxes wobble."""
-
-
 PROPS = frozenset({"Accessory", "Furniture", "Electronics", "Kitchenware", "Street", "Household"})
 """Types that are named beside a subject and never alone: the packaged detector takes a globe for a bowl and a bollard
 for a fire hydrant, surely and on every frame."""
@@ -22,13 +18,19 @@ for a fire hydrant, surely and on every frame."""
 
 @dataclass(frozen=True)
 class Limits:
-    """When detections make a subject."""
+    """When detections make a subject, and where it is said to be."""
 
     evidence_min: float
     """Share of the frames looked at on which it is found, times its mean detection score there."""
     area_min: float
     """Share of the picture under which a box does not count."""
     most: int
+    left_max: float
+    """Share of the width up to which a subject's middle is on the left ..."""
+    right_min: float
+    """... and from which it is on the right."""
+    nearer_ratio: float
+    """A subject as many times as high as another of its kind is nearer."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def _of_label(label: str, boxes: Sequence[Box], frames: Sequence[int], evidence_
     return []
 
 
-def subjects(found: Sequence[Track]) -> tuple[Subject, ...]:
+def subjects(found: Sequence[Track], limits: Limits) -> tuple[Subject, ...]:
     """The caption's subjects of tracks, the first as the main one. Only type and place are said."""
     return tuple(
         Subject(
@@ -100,29 +102,29 @@ def subjects(found: Sequence[Track]) -> tuple[Subject, ...]:
             appearance="",
             action="",
             expression="",
-            position=position(track, found),
+            position=position(track, found, limits),
             is_main_subject=i == 0,
         )
         for i, track in enumerate(found)
     )
 
 
-def position(track: Track, others: Sequence[Track]) -> str:
+def position(track: Track, others: Sequence[Track], limits: Limits) -> str:
     """Where a subject stays: side and depth, as far as every frame agrees; else empty."""
-    sides = {_side(box) for box in track.boxes}
+    sides = {_side(box, limits) for box in track.boxes}
     said = [f"on the {side}" if side != "center" else "in the center" for side in sides if len(sides) == 1]
-    said += [f"in the {depth}" for depth in [_depth(track, others)] if depth]
+    said += [f"in the {depth}" for depth in [_depth(track, others, limits.nearer_ratio)] if depth]
     return f"{', '.join(said).capitalize()}." if said else ""
 
 
-def _side(box: Box) -> str:
+def _side(box: Box, limits: Limits) -> str:
     middle = box.centre[0]
-    return "left" if middle < LEFT_MAX else "right" if middle > RIGHT_MIN else "center"
+    return "left" if middle < limits.left_max else "right" if middle > limits.right_min else "center"
 
 
-def _depth(track: Track, others: Sequence[Track]) -> str:
-    """Nearer and farther than another of its kind, which is about as large in life: twice its height or half of it."""
+def _depth(track: Track, others: Sequence[Track], nearer_ratio: float) -> str:
+    """Nearer and farther than another of its kind, which is about as large in life, by their heights."""
     heights = [other.height for other in others if other.label == track.label]
-    if track.height * 2 <= max(heights):
+    if track.height * nearer_ratio <= max(heights):
         return "background"
-    return "foreground" if track.height >= 2 * min(heights) else ""
+    return "foreground" if track.height >= nearer_ratio * min(heights) else ""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.clip import Clip
 from pipeline.stage import FrameBatch, Stage
 
 Gray = npt.NDArray[np.uint8]
@@ -47,6 +48,15 @@ def spread(count: int, duration_s: float, every_s: float, most: int) -> list[int
     """Indices of at most `most` of `count` frames, evenly spread: about one for each `every_s`, never none."""
     wanted = min(count, most, max(1, math.floor(duration_s / every_s + 0.5)))
     return [(2 * i + 1) * count // (2 * wanted) for i in range(wanted)]
+
+
+def looked_at(
+    frames: FrameBatch | None, clip: Clip, every_s: float, most: int
+) -> list[tuple[int, npt.NDArray[np.uint8]]]:
+    """The number in the video and the picture of a few frames of a clip, chosen by `spread`."""
+    batch = shown(frames)
+    chosen = spread(len(batch.images), clip.duration_s, every_s, most)
+    return [(int(batch.frames[i]), batch.images[i]) for i in chosen]
 
 
 def longest_run_s(flags: Sequence[bool], times_s: Sequence[float], end_s: float) -> float:

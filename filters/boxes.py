@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 
@@ -21,3 +24,9 @@ def box(
     shares = np.asarray(corners_px) / np.array([width, height, width, height])
     values = np.array([*shares.clip(0, 1), score], np.float32).tolist()
     return dict(zip((*NAMES, "score"), values, strict=True))
+
+
+def most_on_one(looked: Sequence[int], boxes: Sequence[Mapping[str, Any]]) -> int:
+    """The most boxes on one of the frames looked at."""
+    where = [box["frame"] for box in boxes]
+    return max(where.count(frame) for frame in looked)

@@ -71,6 +71,16 @@ class Dedup:
     same_shot: bool = False
     """Whether clips of one shot may be duplicates: pieces of one take look alike without being copies."""
 
+    def __post_init__(self) -> None:
+        if not (0 <= self.max_bits_alone <= 20 and 0 <= self.max_bits <= 20):
+            raise ValueError(
+                "max_bits and max_bits_alone are bits between 0 and 20: unrelated pictures differ in about 32"
+            )
+        if not 0 < self.min_vote_ratio <= 1:
+            raise ValueError(f"min_vote_ratio is {self.min_vote_ratio}, not in (0, 1]")
+        if self.window < 1:
+            raise ValueError(f"window is {self.window}, less than 1")
+
 
 @dataclass(frozen=True)
 class _Frames:

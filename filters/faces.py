@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from filters.base import ModelStage, Rgb, one_thread_cv2, shown, spread
-from filters.boxes import BOX, box
+from filters.base import ModelStage, Rgb, looked_at, one_thread_cv2
+from filters.boxes import BOX, box, most_on_one
 from pipeline.clip import Clip
 from pipeline.frames import VIEW
 from pipeline.stage import FrameBatch, Row
@@ -49,27 +49,23 @@ class Faces(ModelStage):
 
     def load(self) -> Any:
         cv2 = one_thread_cv2()
-        cv2.utils.logging.setLogLevel(
-            cv2.utils.logging.LOG_LEVEL_ERROR
-        )  # it warns of every load of a network
+        # It warns of every load of a network.
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
         return cv2, cv2.FaceDetectorYN.create(str(self.weight("face.yunet")), "", (320, 320), self.score_min)
 
     def measure(self, state: Any, clip: Clip, frames: FrameBatch | None) -> Row:
-        batch = shown(frames)
-        cv2, detector = state
-        looked, faces = [], []
-        for i in spread(len(batch.images), clip.duration_s, self.every_s, self.most_frames):
-            looked.append(int(batch.frames[i]))
-            faces += [{"frame": looked[-1], **face} for face in self._detect(cv2, detector, batch.images[i])]
-        where = [face["frame"] for face in faces]
+        pictures = looked_at(frames, clip, self.every_s, self.most_frames)
+        looked = [frame for frame, _ in pictures]
+        faces = [{"frame": n, **face} for n, image in pictures for face in self._detect(state, image)]
         return {
-            "face_count": max(where.count(frame) for frame in looked),
+            "face_count": most_on_one(looked, faces),
             "face_height_ratio": max((face["y1"] - face["y0"] for face in faces), default=None),
             "face_frames": looked,
             "faces": faces,
         }
 
-    def _detect(self, cv2: Any, detector: Any, image: Rgb) -> list[dict[str, Any]]:
+    def _detect(self, state: Any, image: Rgb) -> list[dict[str, Any]]:
+        cv2, detector = state
         factor = min(1.0, self.short_side_px / min(image.shape[:2]))
         small = cv2.resize(image[..., ::-1], None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
         height, width = small.shape[:2]

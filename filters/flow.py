@@ -76,17 +76,12 @@ class Flow(Stage):
         camera = fit(cv2, one, flow, self.grid_px, self.inlier_px, self.texture_level)
         step_s = max(step_s, self.step_min_s)
         side_s = min(width, height) * step_s
+        mean, median, p95 = float(length.mean()) / side_s, float(median) / side_s, float(p95) / side_s
         still = float((length < self.still_px).mean())
-        return (
-            *(float(length.mean()) / side_s, float(median) / side_s, float(p95) / side_s, still),
-            *(camera.dx_px / width / step_s, camera.dy_px / height / step_s, camera.zoom / step_s),
-            *(
-                camera.roll_deg / step_s,
-                camera.inlier_share,
-                camera.shift_px / side_s,
-                camera.residual_px / side_s,
-            ),
-        )
+        dx, dy = camera.dx_px / width / step_s, camera.dy_px / height / step_s
+        zoom, roll = camera.zoom / step_s, camera.roll_deg / step_s
+        shift, residual = camera.shift_px / side_s, camera.residual_px / side_s
+        return mean, median, p95, still, dx, dy, zoom, roll, camera.inlier_share, shift, residual
 
 
 def _large_enough(cv2: Any, image: Gray) -> Gray:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from filters.base import ModelStage, onnx_session, shown, spread
-from filters.boxes import BOX, box
+from filters.base import ModelStage, looked_at, onnx_session
+from filters.boxes import BOX, box, most_on_one
 from filters.coco import LABELS
 from filters.yolox import Yolox
 from pipeline.clip import Clip
@@ -52,22 +52,20 @@ class Objects(ModelStage):
         return Yolox(onnx_session(self.weight("object.yolox_nano")))
 
     def measure(self, state: Yolox, clip: Clip, frames: FrameBatch | None) -> Row:
-        batch = shown(frames)
-        height, width = batch.images.shape[1:3]
-        looked: list[int] = []
+        pictures = looked_at(frames, clip, self.every_s, self.most_frames)
+        looked = [frame for frame, _ in pictures]
         objects: list[dict[str, Any]] = []
-        for i in spread(len(batch.images), clip.duration_s, self.every_s, self.most_frames):
-            looked.append(int(batch.frames[i]))
-            for found in state.detect(batch.images[i], self.score_min, self.overlap_max):
+        for frame, image in pictures:
+            height, width = image.shape[:2]
+            for found in state.detect(image, self.score_min, self.overlap_max):
                 corners = box(found.corners_px, width, height, found.score)
-                objects.append({"frame": looked[-1], "label": LABELS[found.label], **corners})
-        people = [one["frame"] for one in objects if one["label"] == "person"]
+                objects.append({"frame": frame, "label": LABELS[found.label], **corners})
         weight: dict[str, float] = {}
         for one in objects:
             area = (one["x1"] - one["x0"]) * (one["y1"] - one["y0"])
             weight[one["label"]] = weight.get(one["label"], 0.0) + area * one["score"]
         return {
-            "person_count": max(people.count(frame) for frame in looked),
+            "person_count": most_on_one(looked, [one for one in objects if one["label"] == "person"]),
             "object_labels": sorted(weight, key=lambda label: (-weight[label], label)),
             "object_frames": looked,
             "objects": objects,

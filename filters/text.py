@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from filters.base import ModelStage, Rgb, shown, spread
-from filters.boxes import BOX, box
+from filters.base import ModelStage, Rgb, looked_at
+from filters.boxes import BOX, box, most_on_one
 from filters.ocr import Line, OcrEngine, RapidEngine, Wanted, load_paddle, models_sha256
 from pipeline.clip import Clip
 from pipeline.frames import VIEW
@@ -72,21 +72,19 @@ class Text(ModelStage):
         return RapidEngine(self.weight("ocr.det"), self.weight("ocr.rec"), self.side_px)
 
     def measure(self, state: OcrEngine, clip: Clip, frames: FrameBatch | None) -> Row:
-        batch = shown(frames)
-        looked, areas, counts, boxes, said = [], [], [], [], []
-        for i in spread(len(batch.images), clip.duration_s, self.every_s, self.most_frames):
-            lines = self._lines(state, batch.images[i])
-            height, width = batch.images[i].shape[:2]
-            looked.append(int(batch.frames[i]))
+        pictures = looked_at(frames, clip, self.every_s, self.most_frames)
+        looked = [frame for frame, _ in pictures]
+        areas, boxes, said = [], [], []
+        for frame, image in pictures:
+            lines = self._lines(state, image)
+            height, width = image.shape[:2]
             areas.append(min(1.0, sum(line.area_px for line in lines) / (width * height)))
-            counts.append(len(lines))
-            for line in lines:
-                boxes.append({"frame": looked[-1], **box(line.bounds_px, width, height, line.score)})
-                said.append(line.text.strip())
+            boxes += [{"frame": frame, **box(one.bounds_px, width, height, one.score)} for one in lines]
+            said += [line.text.strip() for line in lines]
         return {
             "text_area_ratio": max(areas),
             "text_area_mean_ratio": float(np.mean(areas)),
-            "text_box_count": max(counts),
+            "text_box_count": most_on_one(looked, boxes),
             "text": json.dumps(list(dict.fromkeys(said)), ensure_ascii=False),
             "text_boxes": boxes,
             "text_frames": looked,
@@ -95,11 +93,7 @@ class Text(ModelStage):
 
     def _lines(self, engine: OcrEngine, image: Rgb) -> list[Line]:
         height, width = image.shape[:2]
-        wanted = Wanted(
-            self.min_height_ratio * min(height, width), self.max_height_ratio * height, self.most_lines
-        )
-        return [
-            line
-            for line in engine.read(image, wanted)
-            if line.score >= self.score_min and sum(map(str.isalnum, line.text)) >= self.min_chars
-        ]
+        lowest, highest = self.min_height_ratio * min(height, width), self.max_height_ratio * height
+        found = engine.read(image, Wanted(lowest, highest, self.most_lines))
+        surely = [line for line in found if line.score >= self.score_min]
+        return [line for line in surely if sum(map(str.isalnum, line.text)) >= self.min_chars]

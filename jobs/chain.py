@@ -309,19 +309,26 @@ def explain(run: Run, clip_id: str) -> str:
     ]
     if row["failed_stages"]:
         lines.append(f"stages that failed for it: {', '.join(row['failed_stages'])}")
-    known = origins(run.planned)
+    known = origins(run.planned) | pools.duplicate_origins
+    told: set[str] = set()
     for recipe in pools.recipes:
         answers = recipes.explain(recipe, clip, known)
-        lines.append(f"{recipe.name}: {'kept' if all(a.passed for a in answers) else 'rejected'}")
-        for answer in answers:
-            origin = answer.origin
-            source = f"{origin.stage}@{origin.fingerprint}" if origin else "the clip itself"
-            source += f" by {origin.engine}" if origin and origin.engine else ""
-            mark = "passes" if answer.passed else "FAILS "
-            lines.append(
-                f"  {mark} {answer.rule:<34} {shown(answer.value):<12} wanted {answer.threshold:<20} {source}"
-            )
+        lines.append(f"{recipe.name}: {'kept' if all(answer.passed for answer in answers) else 'rejected'}")
+        if any(answer.rule in told for answer in answers):
+            above = sum(answer.rule in told and not answer.passed for answer in answers)
+            lines.append(f"  of the rules above, which hold here too, {above} {'fails' if above == 1 else 'fail'}")
+        lines += [explained(answer) for answer in answers if answer.rule not in told]
+        told |= {answer.rule for answer in answers}
     return "\n".join(lines)
+
+
+def explained(answer: recipes.Explained) -> str:
+    """One rule's line: passed or failed, the value, the threshold, and who measured it."""
+    origin = answer.origin
+    source = f"{origin.stage}@{origin.fingerprint}" if origin else "the clip itself"
+    source += f" by {origin.engine}" if origin and origin.engine else ""
+    mark = "passes" if answer.passed else "FAILS "
+    return f"  {mark} {answer.rule:<34} {shown(answer.value):<12} wanted {answer.threshold:<20} {source}"
 
 
 def shown(value: Any) -> str:

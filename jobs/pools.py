@@ -92,6 +92,11 @@ class Pools:
                 batch = batch.append_column(name, found.column(name))
             yield batch
 
+    @property
+    def duplicate_origins(self) -> dict[str, recipes.Origin]:
+        """By column, where what is known of duplicates comes from."""
+        return dict.fromkeys(DUPLICATE_COLUMNS, recipes.Origin("dedup", self._dedup_inputs))
+
     # --- verdicts
 
     def _verdict_inputs(self, recipe: Recipe) -> str:

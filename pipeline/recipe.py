@@ -73,6 +73,11 @@ class Rule:
         )
 
     @property
+    def values(self) -> tuple[Value, ...]:
+        """The only values that pass; empty where the rule names none."""
+        return self.among if self.equals is None else (self.equals,)
+
+    @property
     def threshold(self) -> str:
         """The operators as written: `min 2, max 60`."""
         parts = [f"min {_text(self.least)}"] if self.least is not None else []
@@ -260,17 +265,42 @@ def _rule(path: Path, column: str, applies: Applies, body: Any) -> Rule:
 
 
 def _check_possible(recipe: Recipe) -> None:
-    """RecipeError when two rules of the pools together leave no value: a floor above a ceiling."""
-    for low in recipe.rules:
-        for high in recipe.rules:
-            together = low.applies == high.applies or "all" in (low.applies, high.applies)
-            if low.column != high.column or not together or low.least is None or high.most is None:
-                continue
-            if low.least > high.most:
-                raise RecipeError(
-                    f"{recipe.path}: {low.name}: min {_text(low.least)} is above max {_text(high.most)} "
-                    f"of {high.name}, so nothing can pass."
-                )
+    """RecipeError when rules of the pools together leave no value: a floor above a ceiling, or none of a list."""
+    for kind in ("image", "video"):
+        held = [rule for rule in recipe.rules if rule.applies in ("all", kind)]
+        for rule in held:
+            others = [other for other in held if other.column == rule.column and other is not rule]
+            for other in others:
+                if rule.least is not None and other.most is not None and rule.least > other.most:
+                    raise RecipeError(
+                        f"{recipe.path}: {rule.name}: min {_text(rule.least)} is above max {_text(other.most)} "
+                        f"of {other.name}, so nothing can pass."
+                    )
+            _check_values(recipe, rule, others)
+
+
+def _check_values(recipe: Recipe, rule: Rule, others: Sequence[Rule]) -> None:
+    """RecipeError when none of the values that a rule allows passes the others of its column."""
+    left = rule.values
+    against = []
+    for other in others:
+        passing = tuple(value for value in left if _allows(other, value))
+        if passing != left:
+            against.append(f"{other.threshold} of {other.name}")
+        left = passing
+        if rule.values and not left:
+            raise RecipeError(
+                f"{recipe.path}: {rule.name}: nothing of {rule.threshold} passes {' and '.join(against)}, "
+                "so nothing can pass."
+            )
+
+
+def _allows(rule: Rule, value: Value) -> bool:
+    """Whether a value of a recipe passes; one of another type than the rule asks for does not."""
+    number = type(value) in (int, float)
+    low = rule.least is None or (number and rule.least <= value)  # type: ignore[operator]
+    high = rule.most is None or (number and value <= rule.most)  # type: ignore[operator]
+    return low and high and (not rule.values or value in rule.values)
 
 
 def check(recipe: Recipe, schema: pa.Schema) -> None:
@@ -300,7 +330,7 @@ def _type_problem(rule: Rule, kind: pa.DataType) -> str | None:
     text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
     if (rule.least is not None or rule.most is not None) and not number:
         return f"min and max compare numbers, and {rule.column} is {kind}"
-    for value in (*rule.among, *(() if rule.equals is None else (rule.equals,))):
+    for value in rule.values:
         fits = {str: text, bool: pa.types.is_boolean(kind)}.get(type(value), number)
         if not fits:
             return f"{_text(value)} cannot equal a value of {rule.column}, which is {kind}"
@@ -329,9 +359,8 @@ def _passes(rule: Rule, values: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
         passed &= _true(pc.greater_equal(values, _scalar(rule.least, values.type)))
     if rule.most is not None:
         passed &= _true(pc.less_equal(values, _scalar(rule.most, values.type)))
-    wanted = rule.among if rule.equals is None else (rule.equals,)
-    if wanted:
-        equal = [_true(pc.equal(values, _scalar(value, values.type))) for value in wanted]
+    if rule.values:
+        equal = [_true(pc.equal(values, _scalar(value, values.type))) for value in rule.values]
         passed &= np.logical_or.reduce(equal)
     return passed
 
@@ -389,18 +418,16 @@ class Explained:
     passed: bool
 
 
-def explain(recipe: Recipe, row: Mapping[str, Any], origins: Mapping[str, Origin]) -> list[Explained]:
+def explain(recipe: Recipe, clip: pa.Table, origins: Mapping[str, Origin]) -> list[Explained]:
     """One answer a rule that applies to this clip, in order.
 
-    `row` has `recipe.columns`; `origins` is by column. It asks the code that judges the table, so that
-    the two cannot disagree.
+    `clip` is one row of the table that is judged, in its types; `origins` is by column. It asks the code that judges
+    the table, so that the two cannot disagree. RecipeError as `check`; ValueError: not one row.
     """
-    table = pa.table({column: pa.array([row[column]]) for column in recipe.columns if column in row})
-    if table.num_columns == 0 and recipe.rules:
-        raise RecipeError(
-            f"{recipe.path}: {recipe.rules[0].name}: there is no column {recipe.rules[0].column}."
-        )
-    failed = failures(recipe, table)[:, 0] if recipe.rules else np.zeros(0, dtype=np.bool_)
+    if clip.num_rows != 1:
+        raise ValueError(f"{clip.num_rows} rows to explain, not one row")
+    failed = failures(recipe, clip)[:, 0]
+    (row,) = clip.select(recipe.columns).to_pylist()
     other = {True: "video", False: "image", None: ""}[row.get("is_image")]
     return [
         Explained(rule.name, row[rule.column], origins.get(rule.column), rule.threshold, not fails)

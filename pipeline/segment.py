@@ -65,7 +65,7 @@ class Segment:
     """The settings of the merge policy and of the cut into clips."""
 
     name: ClassVar[str] = "segment"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     """Bumped when the same signals would give other tables."""
 
     transnet_min: float = 0.5
@@ -73,7 +73,8 @@ class Segment:
     agree_min: float = 0.2
     """From here on TransNetV2 needs a second witness: a gradual change, or PySceneDetect (docs/log.md)."""
     gradual_min: float = 0.5
-    """A frame belongs to a transition from this many-hot probability on."""
+    """A frame belongs to a transition from this many-hot probability on. As with a cut, and as the published code
+    counts, the first of them ends the shot before: the transition begins after it, and `trim_frames` take it off."""
     gradual_frames: int = 4
     """A transition of at least this many frames is gradual; a shorter one is a cut."""
     adaptive_min: float = 3.0
@@ -299,17 +300,32 @@ def clips(found: Sequence[Shot], times: Times, settings: Segment) -> list[Cuttin
 def _split(start: int, end: int, times: Times, max_s: float) -> list[int]:
     """Frames that cut [start, end) into the fewest parts of equal time that last at most `max_s`, ends included.
 
-    A frame that itself lasts longer than `max_s` stays whole.
+    Where frames are long or irregular, equal parts are not to be had: then each part is as near as it can be to an
+    equal share of what is left. A frame that itself lasts longer than `max_s` stays whole.
     """
     length_s = times[end] - times[start]
-    parts = max(1, int(np.ceil(length_s / max_s)))
-    while True:
+    fewest = max(1, int(np.ceil(length_s / max_s)))
+    for parts in (fewest, fewest + 1):  # one more: the rate need not divide `max_s`
         targets = times[start] + length_s * np.arange(1, parts) / parts
         inner = start + np.searchsorted(times[start:end], targets)
         marks = np.unique([start, *inner, end])
         if ((np.diff(times[marks]) <= max_s) | (np.diff(marks) == 1)).all():
             return [int(mark) for mark in marks]
-        parts += 1
+    return _walked(start, end, times, max_s)
+
+
+def _walked(start: int, end: int, times: Times, max_s: float) -> list[int]:
+    """Such frames found one after the other: each at its share of the rest, or at the last that still fits."""
+    walked = [start]
+    while (here := walked[-1]) < end:
+        rest_s = times[end] - times[here]
+        share_s = rest_s / max(1, np.ceil(rest_s / max_s))
+        after = times[here + 1 : end + 1]
+        fair = int(np.searchsorted(after, times[here] + share_s)) + 1
+        fits = int(np.searchsorted(after, times[here] + max_s, side="right"))
+        fits -= int(times[here + fits] - times[here] > max_s)  # the sum was rounded up
+        walked.append(min(here + max(1, min(fair, fits)), end))
+    return walked
 
 
 def tables(

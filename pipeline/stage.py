@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -122,10 +122,25 @@ def fingerprint(*parts: Any) -> str:
 
 
 def checked(columns: pa.Schema, row: Row) -> Row:
-    """The row, once it has exactly the stage's columns and no NaN or infinity among them."""
+    """The row, once it has exactly the stage's columns and no NaN or infinity among them, in lists and structs too."""
     if set(row) != set(columns.names):
         raise TypeError(f"the stage's columns are {columns.names}, its row has {sorted(row)}")
     for name, value in row.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ClipError(f"{name} is {value}", Reason.NOT_FINITE)
+        for number in _floats(value):
+            if not math.isfinite(number):
+                raise ClipError(f"{name} is {number}", Reason.NOT_FINITE)
     return row
+
+
+def _floats(value: Any) -> Iterator[float]:
+    """The fractional numbers in a value of a row, Python's and NumPy's, however deep they lie."""
+    if isinstance(value, float | np.floating):
+        yield float(value)
+    elif isinstance(value, np.ndarray):
+        yield from value[~np.isfinite(value)].tolist() if value.dtype.kind == "f" else ()
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _floats(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _floats(item)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 import posixpath
 import re
 import tempfile
@@ -10,12 +12,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.buckets import GRID_PX, LEAST_PX, Buckets
 from pipeline.encode import MP4, PNG
 from pipeline.reasons import MediaError
 from pipeline.shards import (
@@ -33,6 +37,11 @@ if TYPE_CHECKING:
     from pipeline.frames import Decoder
 
 
+NEEDED = tuple(field.name for field in SCHEMA if not field.nullable)
+"""Columns of which every clip has a value."""
+JSON_COLUMNS = ("caption", "provenance", "extra")
+
+
 class Fault(StrEnum):
     """What can be wrong with a shard set; the value is what reports show."""
 
@@ -41,7 +50,7 @@ class Fault(StrEnum):
     EXTRA = "extra"  # there, not listed
     DIGEST = "digest"  # other bytes than the manifest's
     UNREADABLE = "unreadable"  # not Parquet, a page's checksum does not fit, or an unknown format
-    ROWS = "rows"  # another number of rows, columns or order than stated
+    ROWS = "rows"  # another number of rows, columns or order than stated; a missing value, or text that is not JSON
     DUPLICATE = "duplicate"  # a clip that is there twice
     BUCKET = "bucket"  # a clip in a bucket that is not its own, or of another shape than its bucket
     MEDIA = "media"  # a clip's bytes do not fit its digest, or its media is not what the row says
@@ -133,11 +142,11 @@ class _Proof:
 
     def file(self, file: ShardFile, data: bytes) -> list[Problem]:
         """What is wrong with one file by itself, and with its clips."""
-        if self._digests and hashlib.sha256(data).hexdigest() != file.sha256:
-            sentence = "its bytes are not those of the manifest"
-            if len(data) != file.bytes:
-                sentence = f"it has {len(data)} bytes, the manifest says {file.bytes}"
+        if self._digests and len(data) != file.bytes:
+            sentence = f"it has {len(data)} bytes, the manifest says {file.bytes}"
             return [Problem(Fault.DIGEST, file.path, sentence)]
+        if self._digests and hashlib.sha256(data).hexdigest() != file.sha256:
+            return [Problem(Fault.DIGEST, file.path, "its bytes are not those of the manifest")]
         try:
             return list(self._inside(file, open_shard(pa.BufferReader(data))))
         except ShardError as error:
@@ -150,14 +159,17 @@ class _Proof:
         if missing:
             yield Problem(Fault.ROWS, file.path, f"it lacks the columns {', '.join(missing)}")
             return
+        count = 0
         ids: list[str] = []
         problems: list[Problem] = []
-        for row in read_rows(shard):
-            ids.append(row["clip_id"])
-            for fault, sentence in self._row(file, row):
-                problems.append(Problem(fault, file.path, sentence, row["clip_id"]))
-        if len(ids) != file.rows:
-            yield Problem(Fault.ROWS, file.path, f"it has {len(ids)} rows, the manifest says {file.rows}")
+        for row in _rows(shard):
+            count += 1
+            ids += [row["clip_id"]] if row["clip_id"] is not None else []
+            absent = [name for name in NEEDED if row[name] is None]
+            found = [(Fault.ROWS, f"it has no {', '.join(absent)}")] if absent else self._row(file, row)
+            problems += [Problem(fault, file.path, sentence, row["clip_id"]) for fault, sentence in found]
+        if count != file.rows:
+            yield Problem(Fault.ROWS, file.path, f"it has {count} rows, the manifest says {file.rows}")
         if ids != sorted(ids):
             yield Problem(Fault.ROWS, file.path, "its rows are not sorted by clip_id")
         self._clips.append((file.path, pa.array(ids, pa.string())))
@@ -173,9 +185,11 @@ class _Proof:
         usual = self._shapes.setdefault(file.bucket, shape)
         if shape != usual:
             yield Fault.BUCKET, f"its frames, width and height are {shape}, those of its bucket {usual}"
-        named = re.match(r"t(\d+)-", row["bucket"])
-        if row["frames"] % 4 != 1 or (named and int(named[1]) != row["frames"]):
-            yield Fault.BUCKET, f"{row['frames']} frames do not fit bucket {row['bucket']}"
+        elif row["frames"] % 4 != 1 or not _fits(row["bucket"], *shape):
+            yield Fault.BUCKET, f"frames, width and height {shape} do not fit bucket {row['bucket']}"
+        for column in JSON_COLUMNS:
+            if row[column] is not None and not _is_json_object(row[column]):
+                yield Fault.ROWS, f"its {column} is not a JSON object"
         if hashlib.sha256(row["media"]).hexdigest() != row["media_sha256"]:
             yield Fault.MEDIA, "its bytes do not fit media_sha256"
         elif row["media_type"] != (PNG if row["frames"] == 1 else MP4):
@@ -199,6 +213,42 @@ class _Proof:
                     problems.append(Problem(Fault.DUPLICATE, path, "the clip is there twice", clip))
                 seen[clip] += 1
         return problems
+
+
+def _rows(shard: pq.ParquetFile) -> Iterator[dict[str, Any]]:
+    """The rows in order, whatever is missing in them; of the scores only whether they are there."""
+    unscored = shard.read(columns=["scores"], use_threads=False).column("scores").is_null().to_pylist()
+    plain = [field.name for field in SCHEMA if field.name != "scores"]
+    for row, missing in zip(read_rows(shard, plain), unscored, strict=True):
+        yield row | {"scores": None if missing else {}}
+
+
+@cache
+def _fits(bucket: str, frames: int, width: int, height: int) -> bool:
+    """Whether a bucket of this name has pictures of this size at some resolution."""
+    named = re.fullmatch(r"t(\d+)-ar([1-9]\d*x[1-9]\d*)", bucket)
+    if named is None or int(named[1]) != frames or min(width, height) < GRID_PX:
+        return False
+    across, down = map(int, named[2].split("x"))
+    # Each side is within one step of the grid of what the resolution asks for: 4/3 lines for the side of a square.
+    a_line = (width, 4 / 3 * math.sqrt(across / down)), (height, 4 / 3 * math.sqrt(down / across))
+    least = max((side - GRID_PX) / length for side, length in a_line)
+    most = min((side + GRID_PX) / length for side, length in a_line)
+    return any(
+        Buckets(resolution=f"{lines}p", aspects=(named[2],)).sizes[0][1:] == (width, height)
+        for lines in range(max(LEAST_PX, math.floor(least)), math.ceil(most) + 1)
+    )
+
+
+def _is_json_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text, parse_constant=_refused), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _has(schema: pa.Schema, field: pa.Field) -> bool:

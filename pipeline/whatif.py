@@ -190,7 +190,7 @@ def _rule_tallies(
     open_still = np.ones(len(lengths), dtype=np.bool_)
     for rule, fails in zip(recipe.rules, failed, strict=True):
         column = step.column(rule.column)
-        missing = column.is_null(nan_is_null=True).to_numpy() & fails if column.null_count else fails & False
+        missing = column.is_null(nan_is_null=True).to_numpy() & fails
         yield RuleTally(
             rule.name,
             rule.threshold,

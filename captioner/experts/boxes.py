@@ -1,4 +1,4 @@
-"""Detections as boxes: what the faces and objects stages found, frame by frame."""
+"""What the experts share: detections as boxes, frame by frame, and rows as they are stored."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from captioner.concepts import TYPE_OF
 from pipeline.stage import Row
@@ -64,6 +65,12 @@ def _around(face: Box, objects: Sequence[Box], kind: str) -> bool:
 def largest(boxes: Sequence[Box], frame: int) -> Box | None:
     """The box of the largest area on a frame; the first of equals."""
     return max((box for box in boxes if box.frame == frame), key=lambda box: box.area, default=None)
+
+
+def stored(columns: pa.Schema, row: Row) -> Row:
+    """The row as a table gives it back: a reader sees the same numbers before and after they were stored."""
+    kept: Row = pa.Table.from_pylist([row], schema=columns).to_pylist()[0]
+    return kept
 
 
 def _box(one: Row, label: str, landmarks: Sequence[float]) -> Box:

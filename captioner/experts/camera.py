@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from captioner.experts.boxes import stored
 from captioner.experts.phases import Floats, jitter, phases
 from pipeline.clip import Clip
 from pipeline.stage import FrameBatch, Row, Stage
@@ -24,13 +25,8 @@ AXES = ("pan", "tilt", "zoom", "roll")
 """Positive: the camera turns right, turns up, approaches, turns clockwise."""
 SLOW_MAX, MEDIUM_MAX = 0.05, 0.20
 """Shares of the frame a second: SkyReels-V2's bounds of slow, medium and fast (arXiv 2504.13074)."""
-SPEED_LIMIT = 10.0
-"""Shares of the frame a second that no camera reaches: wrong timestamps or a wrong flow."""
 MEDIAN_ERROR = math.sqrt(math.pi / 2)
 """Standard error of a median over that of a mean, of normal values."""
-SAME_SIGN_MIN = 0.8
-REPEAT_STILL_MIN, REPEAT_NEIGHBOUR_MAX = 0.9, 0.5
-"""Shares of the picture that are still in a repeated frame, and at most in its neighbours."""
 
 PHASE = pa.struct(
     [
@@ -86,18 +82,31 @@ class CameraExpert(Stage):
     """Explained pairs that a sentence needs: about two seconds."""
     phase_pairs_min: int = 3
     """Pairs of the shortest phase: 1.5 s on the half-second grid of the flow stage."""
+    speed_limit: float = 10.0
+    """Share of the frame a second that no camera reaches: wrong timestamps or a wrong flow."""
+    same_sign_min: float = 0.8
+    """Share of a phase's pairs that must agree on the direction of an axis for it to move."""
+    errors_min: float = 2.0
+    """Standard errors of the median by which an axis must be off zero for it to move."""
+    axis_ratio_min: float = 0.25
+    """Speed of an axis over that of the strongest, below which it does not move."""
+    repeat_still_min: float = 0.9
+    """Share of the picture that is still from which a pair may show one frame twice ..."""
+    repeat_neighbour_max: float = 0.5
+    """... and below which the pairs before and after it move."""
 
     def measure(self, state: Any, clip: Clip, frames: FrameBatch | None) -> Row:
         flow = clip.upstream["flow"]
-        fresh = ~repeats(_column(flow, "flow_still_share"))
+        still = _column(flow, "flow_still_share")
+        fresh = ~repeats(still, self.repeat_still_min, self.repeat_neighbour_max)
         inliers = _column(flow, "flow_inlier_share")
         speeds = camera_speeds(flow)
-        known = fresh & (inliers >= self.inlier_share_min) & (np.abs(speeds) <= SPEED_LIMIT).all(axis=1)
+        known = fresh & (inliers >= self.inlier_share_min) & (np.abs(speeds) <= self.speed_limit).all(axis=1)
         confidence = float(inliers[known].sum() / max(fresh.sum(), 1))
         if known.sum() < self.pairs_min or confidence < self.confidence_min:
             return dict.fromkeys(self.columns.names) | {"camera_motion": ""}
         row = self._row(speeds[known] * fresh.mean(), [*_column(flow, "flow_time_s")[known], clip.duration_s])
-        return row | {"camera_confidence": confidence}
+        return stored(self.columns, row | {"camera_confidence": confidence})
 
     def _row(self, speeds: Floats, times_s: Sequence[float]) -> dict[str, Any]:
         shake = float(np.hypot(*jitter(speeds)[:2]))
@@ -130,15 +139,16 @@ class CameraExpert(Stage):
     def _move(self, speeds: Floats, start: int, end: int) -> Move:
         """The phase's median speeds; 0 where an axis does not surely move.
 
-        It moves when the median is fast enough, beyond two of its standard errors, shared in direction by
-        SAME_SIGN_MIN of the pairs, and no less than a quarter of the strongest axis.
+        It moves when the median is fast enough, beyond `errors_min` of its standard errors, shared in direction by
+        `same_sign_min` of the pairs, and no less than `axis_ratio_min` of the strongest axis.
         """
         rows = speeds[start:end]
         middle = np.median(rows, axis=0)
         size = np.abs(middle)
         error = MEDIAN_ERROR * jitter(rows) / math.sqrt(len(rows))
-        same_sign = (np.sign(rows) == np.sign(middle)).mean(axis=0) >= SAME_SIGN_MIN
-        sure = (size >= self.moving_speed) & (size > 2 * error) & same_sign & (size >= size.max() / 4)
+        same_sign = (np.sign(rows) == np.sign(middle)).mean(axis=0) >= self.same_sign_min
+        strong = size >= size.max() * self.axis_ratio_min
+        sure = (size >= self.moving_speed) & (size > self.errors_min * error) & same_sign & strong
         return Move(start, end, np.where(sure, middle, 0.0), still=bool((size <= self.still_speed).all()))
 
 
@@ -170,15 +180,15 @@ class Move:
         return {"start_s": start_s, "end_s": float(times_s[self.end]), **axes}
 
 
-def repeats(still_share: Floats) -> npt.NDArray[np.bool_]:
+def repeats(still_share: Floats, still_min: float, neighbour_max: float) -> npt.NDArray[np.bool_]:
     """(n,) pairs that show one frame twice: still, alone among moving ones.
 
     Video whose frame rate was raised by repeating frames has them; the speed of its other pairs is too high by
     the share of repeats.
     """
-    moving = np.concatenate([[True], still_share < REPEAT_NEIGHBOUR_MAX, [True]])
+    moving = np.concatenate([[True], still_share < neighbour_max, [True]])
     lonely = moving[:-2] & moving[2:] & (len(still_share) > 2)
-    return np.asarray(lonely & (still_share >= REPEAT_STILL_MIN))
+    return np.asarray(lonely & (still_share >= still_min))
 
 
 def _between(value: float, low: float, high: float) -> bool | None:

@@ -14,16 +14,12 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from captioner.experts.boxes import Box, face_boxes, human_faces, largest, object_boxes
+from captioner.experts.boxes import Box, face_boxes, human_faces, largest, object_boxes, stored
 from pipeline.clip import Clip
 from pipeline.stage import FrameBatch, Row, Stage
 
 FACE_PER_FIGURE = 0.12
 """Height of a detected face (brow to chin) over that of the standing person: 0.9 of a head, 7.5 heads a body."""
-FRONT_MAX, SIDE_MIN = 0.40, 0.80
-"""Bounds of |yaw_ratio|: heads turned by up to 36 degrees are a front view, from 56 degrees a side view."""
-CUT = 0.02
-"""A box that comes this near to the frame's edge, as a share of its height, may go on beyond it."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +54,14 @@ class ShotExpert(Stage):
     medium_shot_max: float = 0.28
     close_up_max: float = 0.9
     agree_min: float = 0.6
+    front_yaw_max: float = 0.40
+    """|yaw_ratio| up to which a head is seen from the front: turned by up to 36 degrees ..."""
+    side_yaw_min: float = 0.80
+    """... and from which it is seen from the side: by 56 degrees and more."""
+    cut_max: float = 0.02
+    """A figure's box that comes this near to the frame's top or bottom, as a share of its height, may go on beyond."""
+    upright_max: float = 0.6
+    """Width of a standing figure's box over its height, in pixels: wider ones sit, lie or are several."""
 
     def measure(self, state: Any, clip: Clip, frames: FrameBatch | None) -> Row:
         objects = object_boxes(clip.upstream["objects"])
@@ -70,15 +74,15 @@ class ShotExpert(Stage):
             if face and person and not person.holds(face.centre):
                 face = None  # the face of someone behind the main person
             seen = face or person
-            scale = face.height if face else figure_scale(person, clip) if person else None
+            scale = face.height if face else self.figure_scale(person, clip) if person else None
             if seen and scale is not None:
                 scales.append(scale)
                 types.append((self.type_of(scale), seen.score))
-            if face and (view := view_of(face, clip)):
+            if face and (view := self.view_of(face, clip)):
                 views.append((view, face.score))
         shot_type, type_confidence = agreed(types, len(looked), self.agree_min)
         position, position_confidence = agreed(views, len(looked), self.agree_min)
-        return {
+        row = {
             "shot_scale": float(np.median(scales)) if scales else None,
             "shot_type": shot_type,
             "shot_type_confidence": type_confidence,
@@ -87,6 +91,7 @@ class ShotExpert(Stage):
             "shot_position": position,
             "shot_position_confidence": position_confidence,
         }
+        return stored(self.columns, row)
 
     def type_of(self, scale: float) -> str:
         """The shot type of a face height, as a share of the frame's."""
@@ -98,13 +103,23 @@ class ShotExpert(Stage):
         )
         return next((name for most, name in bounds if scale <= most), "extreme_close_up")
 
+    def figure_scale(self, person: Box, clip: Clip) -> float | None:
+        """The face height that a whole standing figure implies; None when the box is cut off or is no standing one."""
+        whole = person.y0 > self.cut_max and person.y1 < 1 - self.cut_max
+        width_px = (person.x1 - person.x0) * clip.width
+        upright = width_px < self.upright_max * person.height * clip.height
+        return person.height * FACE_PER_FIGURE if whole and upright else None
 
-def figure_scale(person: Box, clip: Clip) -> float | None:
-    """The face height that a whole standing figure implies; None when the box is cut off or is no standing one."""
-    whole = person.y0 > CUT and person.y1 < 1 - CUT
-    width_px = (person.x1 - person.x0) * clip.width
-    upright = width_px < 0.6 * person.height * clip.height
-    return person.height * FACE_PER_FIGURE if whole and upright else None
+    def view_of(self, face: Box, clip: Clip) -> str | None:
+        """front_view or side_view; None for a head between them."""
+        turned = abs(yaw_ratio(face, clip))
+        return (
+            "front_view"
+            if turned <= self.front_yaw_max
+            else "side_view"
+            if turned >= self.side_yaw_min
+            else None
+        )
 
 
 def yaw_ratio(face: Box, clip: Clip) -> float:
@@ -117,12 +132,6 @@ def yaw_ratio(face: Box, clip: Clip) -> float:
     eyes = points[1] - points[0]
     nose = points[2] - (points[0] + points[1]) / 2
     return float(nose @ eyes / max(float(eyes @ eyes), 1e-12))
-
-
-def view_of(face: Box, clip: Clip) -> str | None:
-    """front_view or side_view; None for a head between them."""
-    turned = abs(yaw_ratio(face, clip))
-    return "front_view" if turned <= FRONT_MAX else "side_view" if turned >= SIDE_MIN else None
 
 
 def agreed(votes: Sequence[tuple[str, float]], frames: int, agree_min: float) -> tuple[str, float | None]:

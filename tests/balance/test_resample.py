@@ -106,6 +106,29 @@ def test_a_subject_that_is_not_there_does_not_empty_the_pool():
     assert 300 < kept["Human"] <= 900
 
 
+@pytest.mark.parametrize("absent", [{"Scenery": 0}, {}])
+def test_a_subject_that_is_not_there_does_not_loosen_the_others(absent):
+    counts = {"Human": 84_800, "Animal": 4_100, "Architecture": 600, "Plant": 900, "Food": 800, **absent}
+    kept = allocate(counts, Balance(shares=AFTER))
+    there = {name: share for name, share in AFTER.items() if name != "Scenery"}
+    whole = 1 - AFTER["Scenery"]
+    for name, share in there.items():
+        assert shares(kept)[name] == pytest.approx(share / whole, abs=0.0006)
+    assert sum(kept.values()) == pytest.approx(1_700 / (1 - sum(AFTER.values())) * whole, rel=0.01)
+
+
+def test_without_the_unnamed_the_named_divide_their_part():
+    kept = allocate({"Human": 9_000, "Scenery": 1_000, "Animal": 0}, Balance(shares=AFTER))
+    assert kept["Scenery"] == 1_000
+    assert kept["Human"] == pytest.approx(1_000 * 0.553 / 0.14, rel=0.01)
+
+
+def test_what_is_missed_for_want_of_clips_is_said():
+    found = resample(table(["Human"] * 90 + ["Scenery"] * 10), Balance(shares=AFTER), 0)
+    assert [one.target for one in found.concepts] == [0.553, 0.14]
+    assert found.deviation_ratio == pytest.approx(39.5 / 49.5 - 0.553, abs=0.01)
+
+
 @given(
     st.dictionaries(st.sampled_from("ABCDE"), st.integers(0, 100_000), min_size=1),
     st.one_of(

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from captioner import STAGES
-from captioner.embedded import ENGINE, EmbeddedCaptioner, lighting, with_faces
+from captioner.embedded import ENGINE, EmbeddedCaptioner, with_faces
 from captioner.experts.boxes import Box
 from captioner.schema import dumps, json_schema, loads
 from pipeline.clip import Clip
@@ -22,6 +22,8 @@ from pipeline.stage import checked
 
 ROOT = Path(__file__).parents[2]
 LOOKED = [0, 48]
+SHOT = {"shot_type": "", "shot_angle": "", "shot_position": ""}
+CAMERA = {"camera_motion": "", "camera_speed": None}
 
 
 def upstream(**changes: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -125,7 +127,38 @@ def test_a_lone_face_is_a_person() -> None:
 )
 def test_lighting(brightness: float, contrast: float, warmth: float, says: str) -> None:
     row = {"brightness": brightness, "contrast": contrast, "saturation": 0.5, "warmth": warmth}
-    assert lighting(row) == says
+    assert EmbeddedCaptioner().lighting(row) == says
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ({"dark_max": 0.45}, "Dark."),
+        ({"bright_min": 0.35}, "Bright."),
+        ({"low_contrast_max": 0.21}, "Low contrast."),
+        ({"high_contrast_min": 0.19}, "High contrast."),
+        ({"cool_max": 0.01}, "Cool tones."),
+        ({"warm_min": -0.01}, "Warm tones."),
+    ],
+)
+def test_the_bounds_of_light_are_settings(setting: dict[str, float], says: str) -> None:
+    row = {"brightness": 0.4, "contrast": 0.2, "saturation": 0.5, "warmth": 0.0}
+    assert EmbeddedCaptioner().lighting(row) == ""
+    assert EmbeddedCaptioner(**setting).lighting(row) == says
+
+
+def test_the_bounds_of_place_are_settings() -> None:
+    rows = upstream()
+    for setting, says in (
+        ({}, "On the right."),
+        ({"right_min": 0.85}, "In the center."),
+        ({"left_max": 0.85}, "On the left."),
+    ):
+        known = EmbeddedCaptioner(**setting)  # type: ignore[arg-type]
+        seen = rows | {"shot": SHOT, "camera": CAMERA}
+        clip = Clip("c", "s", "v", 0, 96, 0.0, 4.0, 24.0, 1280, 720, upstream=seen)
+        said = json.loads(known.measure(known.load(), clip, None)["caption"])
+        assert said["subjects"][0]["position"] == says
 
 
 def test_stages_are_deterministic_picklable_and_follow_what_they_require() -> None:

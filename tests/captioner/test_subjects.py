@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from captioner.concepts import TYPE_OF
@@ -9,7 +11,7 @@ from captioner.experts.boxes import Box
 from captioner.subjects import Limits, Track, position, subjects, tracks
 from filters.coco import LABELS
 
-LIMITS = Limits(evidence_min=0.5, area_min=0.005, most=4)
+LIMITS = Limits(evidence_min=0.5, area_min=0.005, most=4, left_max=0.37, right_min=0.63, nearer_ratio=2.0)
 FRAMES = (0, 48, 96, 144)
 
 
@@ -28,7 +30,7 @@ def test_two_people_are_told_apart_by_place_whatever_their_order() -> None:
     ]
     right = [box("person", frame, 0.8, 0.31) for frame in FRAMES]
     found = tracks([*right, *left], FRAMES, LIMITS)
-    assert [position(track, found) for track in found] == ["On the left.", "On the right."]
+    assert [position(track, found, LIMITS) for track in found] == ["On the left.", "On the right."]
     assert [track.seen for track in found] == [1.0, 1.0]
 
 
@@ -51,7 +53,7 @@ def test_tiny_boxes_do_not_count() -> None:
 def test_the_main_subject_is_the_largest_that_is_no_prop() -> None:
     table = [box("dining table", frame, 0.5, 0.6) for frame in FRAMES]
     woman = [box("person", frame, 0.3, 0.3) for frame in FRAMES]
-    said = subjects(tracks([*table, *woman], FRAMES, LIMITS))
+    said = subjects(tracks([*table, *woman], FRAMES, LIMITS), LIMITS)
     assert [(one.TYPES.type, one.TYPES.sub_type, one.is_main_subject) for one in said] == [
         ("Human", "Person", True),
         ("Furniture", "Dining table", False),
@@ -69,7 +71,7 @@ def test_a_crowd_outweighs_the_bus_behind_it() -> None:
 
 def test_nothing_is_found_in_nothing() -> None:
     assert tracks([], FRAMES, LIMITS) == []
-    assert subjects([]) == ()
+    assert subjects([], LIMITS) == ()
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,7 @@ def test_nothing_is_found_in_nothing() -> None:
 )
 def test_side_is_said_when_every_frame_agrees(xs: tuple[float, ...], says: str) -> None:
     track = Track("dog", tuple(box("dog", i, x) for i, x in enumerate(xs)), 1.0)
-    assert position(track, [track]) == says
+    assert position(track, [track], LIMITS) == says
 
 
 def test_depth_is_said_of_two_of_a_kind() -> None:
@@ -91,8 +93,10 @@ def test_depth_is_said_of_two_of_a_kind() -> None:
     far = Track("person", (box("person", 0, 0.8, 0.3),), 1.0)
     car = Track("car", (box("car", 0, 0.5, 0.2),), 1.0)
     found = [near, far, car]
-    assert [position(track, found) for track in found] == [
+    assert [position(track, found, LIMITS) for track in found] == [
         "On the left, in the foreground.",
         "On the right, in the background.",
         "In the center.",
     ]
+    near_only = replace(LIMITS, nearer_ratio=3.0)
+    assert position(near, found, near_only) == "On the left."

@@ -1,4 +1,4 @@
-"""What every filter keeps, whatever the pictures: one suite over all of them."""
+"""What every stage keeps, whatever the pictures: one suite over the filters and the captioner."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pytest
 
+import captioner
 import filters
 from pipeline.clip import Clip
-from pipeline.stage import FrameBatch, FrameSpec, checked
+from pipeline.stage import FrameBatch, FrameSpec, Stage, checked
 
 FPS = 24
-STAGES = {stage.name: stage for stage in filters.STAGES}
+ALL = (*filters.STAGES, *captioner.STAGES)
+STAGES = {stage.name: stage for stage in ALL}
+OTHER_TEXT = {"engine": "paddle"}
+"""Another value of each setting that is a text."""
 
 # Case: width, height, frames of the clip, and what its pictures show.
 CASES: dict[str, tuple[int, int, int, str]] = {
@@ -36,6 +41,7 @@ CASES: dict[str, tuple[int, int, int, str]] = {
     "wide": (1920, 16, 48, "noise"),
     "tall": (16, 1920, 48, "noise"),
     "odd": (321, 179, 48, "noise"),
+    "pan": (640, 360, 192, "pan"),
 }
 
 
@@ -44,6 +50,9 @@ def picture(width: int, height: int, kind: str, seed: int) -> npt.NDArray[np.uin
     if kind == "noise":
         coarse = rng.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
         return np.ascontiguousarray(coarse.repeat(8, 0).repeat(8, 1)[:height, :width])
+    if kind == "pan":  # one picture that moves by a 640th of its width a frame
+        still = picture(width, height, "noise", 7)
+        return np.ascontiguousarray(np.roll(still, round(seed * width / 640), axis=1))
     if kind == "gray":
         return np.repeat(rng.integers(0, 256, (height, width, 1), dtype=np.uint8), 3, axis=2)
     if kind == "ramp":
@@ -120,10 +129,11 @@ def test_every_picture_gives_a_row_of_the_schema_and_the_same_one_again(name, ca
         assert all(value in (None, []) for value in row.values())  # no pair to look at: no value, not a zero
 
 
+@pytest.mark.parametrize("case", ["eight_seconds", "pan"])
 @pytest.mark.parametrize("name", STAGES)
-def test_a_row_read_back_is_the_row(name, states):
+def test_a_row_read_back_is_the_row(name, case, states):
     """A stage that requires this one must see the same numbers before and after they were stored."""
-    row = measure(name, CASES["eight_seconds"], states)
+    row = measure(name, CASES[case], states)
     stored = pa.Table.from_pylist([row], schema=STAGES[name].columns).to_pylist()[0]
     assert stored == row
 
@@ -142,44 +152,81 @@ def test_a_fresh_model_gives_the_same_rows(states):
         assert measure(name, CASES["three_frames"], fresh) == measure(name, CASES["three_frames"], states)
 
 
+@pytest.mark.slow
+def test_on_ray_a_stage_gives_the_rows_of_this_process(states, ray_here):
+    import ray
+
+    def there() -> dict[str, dict[str, Any]]:
+        fresh = {name: stage.load() for name, stage in STAGES.items()}
+        return {name: measure(name, CASES["eight_seconds"], fresh) for name in STAGES}
+
+    here = {name: measure(name, CASES["eight_seconds"], states) for name in STAGES}
+    assert ray.get(ray.remote(there).remote()) == here
+
+
 def test_column_names_are_unique_over_all_stages():
-    names = [column for stage in filters.STAGES for column in stage.columns.names]
+    names = [column for stage in ALL for column in stage.columns.names]
     assert len(names) == len(set(names))
     assert not {"clip_id", "error", "error_reason"} & set(names)
 
 
 def test_names_are_unique_and_requirements_come_before():
     seen: set[str] = set()
-    for stage in filters.STAGES:
+    for stage in ALL:
         assert stage.name not in seen
         assert set(stage.requires) <= seen
         seen.add(stage.name)
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_a_stage_is_its_settings(name):
+def test_a_stage_is_its_settings(name, tmp_path):
     stage = STAGES[name]
     assert pickle.loads(pickle.dumps(stage)) == stage
     plain = stage.fingerprint({})
     assert stage.fingerprint({"weights": "other"}) != plain
-    for setting in dataclasses.fields(stage):
-        if setting.name in stage.settings() and isinstance(getattr(stage, setting.name), int | float):
-            changed = dataclasses.replace(stage, **{setting.name: getattr(stage, setting.name) * 2 + 1})
-            assert changed.fingerprint({}) != plain, setting.name
+    if hasattr(stage, "paddle_models"):
+        stage = dataclasses.replace(stage, paddle_models=str(paddle(tmp_path, b"one")))
+    for setting in stage.settings():
+        assert another(stage, setting).fingerprint({}) != plain, setting
     with pytest.raises(dataclasses.FrozenInstanceError):
         stage.unknown = 1
+
+
+def another(stage: Stage, setting: str) -> Stage:
+    """The stage with another value of one setting."""
+    value = getattr(stage, setting)
+    other = OTHER_TEXT[setting] if isinstance(value, str) else value * 2 + 1
+    return dataclasses.replace(stage, **{setting: other})
+
+
+def paddle(folder: Path, content: bytes) -> Path:
+    """A folder of models for the paddle engine, whose bytes are this."""
+    for part in ("det", "rec"):
+        (folder / part).mkdir(parents=True)
+        (folder / part / "inference.yml").write_bytes(content)
+    return folder
+
+
+def test_models_of_an_engine_count_by_their_bytes(tmp_path):
+    one, two, three = (
+        dataclasses.replace(
+            STAGES["text"], engine="paddle", paddle_models=str(paddle(tmp_path / name, content))
+        )
+        for name, content in (("a", b"one"), ("b", b"two"), ("c", b"one"))
+    )
+    assert one.fingerprint({}) == three.fingerprint({}) != two.fingerprint({})
 
 
 def test_weights_are_in_the_catalogue():
     from pipeline.weights import load_catalogue
 
-    named = {weight for stage in filters.STAGES for weight in stage.weights}
+    named = {weight for stage in ALL for weight in stage.weights}
     assert all(load_catalogue()[weight].default for weight in named)
 
 
-def test_importing_the_filters_loads_no_heavy_library():
+def test_importing_the_stages_loads_no_heavy_library():
     heavy = ("cv2", "torch", "av", "onnxruntime", "rapidocr", "paddleocr", "ray", "scenedetect")
-    code = f"import sys, filters; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, filters, captioner; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

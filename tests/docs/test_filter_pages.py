@@ -38,6 +38,7 @@ def test_the_example_of_adding_a_filter_runs(tmp_path):
     shutil.copy(ROOT / "tests" / "contracts" / "test_stages.py", tests / "contracts")
     (tests / "filters" / "test_flicker.py").write_text(block(page, "tests/filters/test_flicker.py"))
     (tmp_path / "pipeline").symlink_to(ROOT / "pipeline")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)  # pytest's markers
     command = [
         sys.executable,
         "-m",

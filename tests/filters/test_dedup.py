@@ -289,3 +289,11 @@ def test_lists_of_other_lengths_are_refused():
     broken = {"phash": [1, 2], "phash_mirrored": [1], "phash_flat": [False, False]}
     with pytest.raises(ValueError, match="of a clip differ in length"):
         find_duplicates(measured([row("a", broken)]))
+
+
+@pytest.mark.parametrize(
+    "settings", [{"max_bits": 99}, {"max_bits_alone": -1}, {"min_vote_ratio": 0.0}, {"window": 0}]
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        Dedup(**settings)  # type: ignore[arg-type]

@@ -161,7 +161,7 @@ def test_repeated_frames_neither_shake_nor_slow_the_camera() -> None:
     ],
 )
 def test_repeats_are_lonely_still_pairs(still_share: list[float], expected: list[bool]) -> None:
-    assert repeats(np.array(still_share, dtype=np.float64)).tolist() == expected
+    assert repeats(np.array(still_share, dtype=np.float64), 0.9, 0.5).tolist() == expected
 
 
 def test_impossible_speeds_are_left_out() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from captioner.experts.boxes import Box
@@ -44,13 +45,15 @@ def person(frame: int, y0: float, y1: float, x0: float = 0.4, x1: float = 0.6) -
     return {"frame": frame, "label": "person", "score": 0.8, "x0": x0, "y0": y0, "x1": x1, "y1": y1}
 
 
-def measure(faces: Rows, objects: Rows, looked: tuple[int, ...] = (0, 48)) -> dict[str, Any]:
+def measure(
+    faces: Rows, objects: Rows, looked: tuple[int, ...] = (0, 48), expert: ShotExpert | None = None
+) -> dict[str, Any]:
     upstream = {
         "faces": {"face_frames": list(looked), "faces": faces},
         "objects": {"object_frames": list(looked), "objects": objects},
     }
     clip = Clip("c", "s", "v", 0, 96, 0.0, 4.0, 24.0, WIDTH, HEIGHT, upstream=upstream)
-    expert = ShotExpert()
+    expert = expert or ShotExpert()
     return dict(checked(expert.columns, expert.measure(expert.load(), clip, None)))
 
 
@@ -78,6 +81,12 @@ def test_shot_type_by_face_height(height: float, shot_type: str) -> None:
 def test_shot_type_by_a_whole_figure_without_a_face(y0: float, y1: float, shot_type: str) -> None:
     figures = [person(frame, y0, y1, 0.46, 0.54) for frame in (0, 48)]
     assert measure([], figures)["shot_type"] == shot_type
+
+
+def test_a_row_read_back_is_the_row() -> None:
+    row = measure([face(0, 0.2), face(48, 0.21)], [])
+    columns = ShotExpert.columns
+    assert pa.Table.from_pylist([row], schema=columns).to_pylist() == [row]
 
 
 def test_a_figure_that_does_not_stand_says_nothing() -> None:
@@ -113,6 +122,27 @@ def test_yaw_ratio_is_the_tangent(yaw_deg: float) -> None:
     one = face(0, 0.3, yaw_deg)
     box = Box(0, "face", 0.9, one["x0"], one["y0"], one["x1"], one["y1"], tuple(one["landmarks"]))
     assert yaw_ratio(box, clip) == pytest.approx(35 / 64 * math.tan(math.radians(yaw_deg)), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("yaw_deg", "setting", "position"),
+    [
+        (45, {"front_yaw_max": 0.6}, "front_view"),
+        (45, {"side_yaw_min": 0.5}, "side_view"),
+        (30, {"front_yaw_max": 0.2}, ""),
+    ],
+)
+def test_the_bounds_of_a_turn_are_settings(yaw_deg: float, setting: dict[str, float], position: str) -> None:
+    row = measure([face(0, 0.3, yaw_deg), face(48, 0.3, yaw_deg)], [], expert=ShotExpert(**setting))
+    assert row["shot_position"] == position
+
+
+@pytest.mark.parametrize(
+    ("setting", "shot_type"), [({}, "full_shot"), ({"cut_max": 0.11}, ""), ({"upright_max": 0.15}, "")]
+)
+def test_the_bounds_of_a_figure_are_settings(setting: dict[str, float], shot_type: str) -> None:
+    figures = [person(frame, 0.1, 0.95, 0.46, 0.54) for frame in (0, 48)]
+    assert measure([], figures, expert=ShotExpert(**setting))["shot_type"] == shot_type
 
 
 def test_a_degenerate_face_is_finite() -> None:
