@@ -316,7 +316,9 @@ def explain(run: Run, clip_id: str) -> str:
         lines.append(f"{recipe.name}: {'kept' if all(answer.passed for answer in answers) else 'rejected'}")
         if any(answer.rule in told for answer in answers):
             above = sum(answer.rule in told and not answer.passed for answer in answers)
-            lines.append(f"  of the rules above, which hold here too, {above} {'fails' if above == 1 else 'fail'}")
+            lines.append(
+                f"  of the rules above, which hold here too, {above} {'fails' if above == 1 else 'fail'}"
+            )
         lines += [explained(answer) for answer in answers if answer.rule not in told]
         told |= {answer.rule for answer in answers}
     return "\n".join(lines)

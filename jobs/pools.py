@@ -18,7 +18,7 @@ from filters import dedup
 from jobs.run import Counts, NotReady, Run
 from jobs.tables import measurements
 from pipeline import recipe as recipes
-from pipeline.recipe import Recipe
+from pipeline.recipe import Origin, Recipe
 from pipeline.stage import fingerprint
 from pipeline.store import Entry
 
@@ -93,9 +93,9 @@ class Pools:
             yield batch
 
     @property
-    def duplicate_origins(self) -> dict[str, recipes.Origin]:
+    def duplicate_origins(self) -> dict[str, Origin]:
         """By column, where what is known of duplicates comes from."""
-        return dict.fromkeys(DUPLICATE_COLUMNS, recipes.Origin("dedup", self._dedup_inputs))
+        return dict.fromkeys(DUPLICATE_COLUMNS, Origin("dedup", self._dedup_inputs))
 
     # --- verdicts
 

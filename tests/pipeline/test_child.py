@@ -15,11 +15,12 @@ from pipeline.frames import Limits
 from pipeline.reasons import MediaError, Reason
 
 GREETING = """
-import os, struct, sys, time
+import os, pickle, struct, sys, time
 from pipeline.answers import send
 out = os.fdopen(1, "wb")
 send(out, "part", True)
 send(out, "done")
+pickle.load(sys.stdin.buffer)  # the question: a child that left without it would break the parent's pipe
 """
 
 
