@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import groupby
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -167,22 +168,22 @@ class Run:
     def annotate(self, names: Sequence[str], label: str = "annotate", retry: bool = False) -> None:
         """Runs the named stages over every part that does not have them yet."""
         stages = [planned for planned in self.planned if planned.stage.name in names]
-        for gpu in (False, True):
-            chosen = [planned for planned in stages if (planned.stage.gpus > 0) == gpu]
-            if chosen:
-                self._annotate(chosen, label, retry)
+        for _, chosen in groupby(stages, key=lambda planned: planned.stage.gpus > 0):
+            self._annotate(list(chosen), label, retry)
 
     def _annotate(self, chosen: Sequence[Planned], label: str, retry: bool) -> None:
         needed = {name for planned in chosen for name in planned.stage.requires}
-        stages = tuple(
-            planned for planned in self.planned if planned in chosen or planned.stage.name in needed
-        )
-        task = Annotate(self.store, stages, self.config.limits(), label, self.config.ingest.decoder)
+        read = tuple(one for one in self.planned if one not in chosen and one.stage.name in needed)
+        settings = self.config
+        task = Annotate(self.store, tuple(chosen), read, settings.limits(), label, settings.ingest.decoder)
         units = [
             self._unit(part, todo, retry)
             for part in self.parts()
             if (todo := self._open(part, chosen, retry))
         ]
+        for unit in units:
+            for planned in read:
+                self.entry(planned.step, unit.name, "annotate")  # says what to run first where it is missing
         rows = {part.name: part.output.rows for part in self.parts()}
         self._work(task, units, "clips", sum(rows[unit.name] for unit in units), label)
         for planned in chosen:

@@ -69,6 +69,8 @@ class Annotate:
 
     store: Store
     stages: tuple[Planned, ...]
+    read: tuple[Planned, ...] = ()
+    """Stages that are done and whose columns these require."""
     limits: Limits = field(default_factory=Limits)
     label: str = "annotate"
     backend: str = "pyav"
@@ -148,7 +150,7 @@ class Annotate:
         wanted = {name for planned in todo for name in planned.stage.requires} - {p.stage.name for p in todo}
         return {
             planned.stage.name: self._rows(planned, unit)
-            for planned in self.stages
+            for planned in (*self.read, *self.stages)
             if planned.stage.name in wanted
         }
 

@@ -19,8 +19,11 @@ MAX_DEATHS = 3
 """Workers that one item may take with it before it is recorded as failed."""
 CLOSE_S = 5.0
 """What an idle worker gets to end its child processes and remove its scratch files."""
-ITEM_DEADLINE_S = 900.0
-"""Silence after which a worker is taken for hung and killed; decoding has its own, shorter deadlines."""
+START_S = 900.0
+"""How long a full cluster is waited for before the run gives up."""
+ITEM_DEADLINE_S = 6 * 3600.0
+"""Silence after which a worker is taken for hung and killed. Longer than anything that is bounded elsewhere may take
+(a chunk on the slowest allowed decoder, a large remote file on a slow line), so that it never decides an outcome."""
 
 U = TypeVar("U")
 V = TypeVar("V", contravariant=True)
@@ -141,6 +144,13 @@ class _RayRun(Generic[U]):
 
         self._lost = lost
         self._ray = connect(pool.ray_address, pool.workers or len(os.sched_getaffinity(0)))
+        faults = self._ray.exceptions
+        self._died = (
+            faults.RayActorError,
+            faults.OutOfMemoryError,
+            faults.NodeDiedError,
+            faults.ObjectLostError,
+        )
         self._task = task
         self._waiting = deque(units)
         self._workers = min(pool.workers or cpus(), len(units))
@@ -161,7 +171,7 @@ class _RayRun(Generic[U]):
                     self._launch(self._idle.pop(), self._waiting.popleft())
                 if self._next() or self._flights:
                     heard = time.monotonic()
-                elif time.monotonic() - heard > ITEM_DEADLINE_S:
+                elif time.monotonic() - heard > START_S:
                     raise WorkerError(f"{self._task.label}: no worker could start: is the cluster full?")
         finally:
             self._part()
@@ -216,7 +226,7 @@ class _RayRun(Generic[U]):
         actor = self._starting.pop(hello)
         try:
             self._ray.get(hello)
-        except self._ray.exceptions.RayActorError as error:
+        except self._died as error:
             self._stillborn += 1
             if self._stillborn >= MAX_DEATHS:
                 said = str(error).strip().split("\n")[0]
@@ -233,7 +243,7 @@ class _RayRun(Generic[U]):
             event = self._ray.get(next(flight.events))
         except StopIteration:
             self._idle.append(self._flights.pop(flight.events).actor)
-        except self._ray.exceptions.RayActorError:
+        except self._died:
             self._bury(flight)
         except self._ray.exceptions.RayTaskError as error:
             raise WorkerError(str(error.cause or error)) from (error.cause or error)
