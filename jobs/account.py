@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +20,7 @@ from pipeline.reasons import Reason
 from pipeline.recipe import Recipe
 from pipeline.segment import DROPPED
 from pipeline.shards import Manifest
-from pipeline.store import Failure, Output
+from pipeline.store import Entry, Failure, Output
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Account:
         return {failure.item: failure for failure in failures}
 
     @cached_property
-    def _segment_entries(self) -> list[Any]:
+    def _segment_entries(self) -> list[Entry]:
         entries = (self.run.store.entry(self.run.shots_step, group.name) for group in self.run.groups)
         return [entry for entry in entries if entry is not None]
 
@@ -78,28 +78,29 @@ class Account:
         twice = pc.sum(pc.equal(refused.column("reason"), str(Reason.DUPLICATE))).as_py() or 0
         failed = refused.num_rows - twice + len(self.failed_videos)
         kept = len(self._seen) - len(self.failed_videos)
-        return Counts(table.num_rows, kept, twice, failed, table.num_rows - kept - twice - failed)
+        done = {entry.unit for entry in self._segment_entries}
+        pending = sum(len(group.videos) for group in self.run.groups if group.name not in done)
+        return Counts(table.num_rows, kept, twice, failed, pending)
 
     # --- clips
 
     def dropped(self) -> pa.Table:
         """Spans of shots and transitions that became no clip, with the reason."""
-        outputs = [
+        return self.run.store.tables(self._segmented("dropped"), DROPPED)
+
+    def _segmented(self, name: str) -> list[Output]:
+        """The files of one of the tables that the groups' shots are written to, in order of group."""
+        return [
             output
-            for e in self._segment_entries
-            for output in e.outputs
-            if output.path.startswith("dropped@")
+            for entry in self._segment_entries
+            for output in entry.outputs
+            if output.path.startswith(f"{name}@")
         ]
-        return self.run.store.tables(outputs, DROPPED)
 
     @cached_property
     def _clip_seconds(self) -> npt.NDArray[np.float64]:
-        outputs: list[Output] = []
-        for group in self.run.groups:
-            entry = self.run.store.entry(self.run.shots_step, group.name)
-            if entry is not None:
-                outputs += [output for output in entry.outputs if output.path.startswith("clips@")]
-        tables = [self.run.store.table(output.path, ["start_s", "end_s"]) for output in outputs]
+        spans = ["start_s", "end_s"]
+        tables = [self.run.store.table(output.path, spans) for output in self._segmented("clips")]
         found = [pc.subtract(t.column("end_s"), t.column("start_s")).to_numpy() for t in tables]
         return np.concatenate(found) if found else np.zeros(0)
 
@@ -189,14 +190,14 @@ class Account:
         if manifest is not None:
             out = fate.balanced_out + sum(fate.misfits.values())
             entered, failed = int(masks.kept.sum()), int(fate.failed.sum())
-            sharded = Counts(entered, fate.written, out, failed, entered - fate.written - out - failed)
+            sharded = Counts(entered, fate.written, out, failed, fate.pending)
         return PoolAccount(recipe, count(np.ones(len(lengths))), count(lengths), sharded, fate, manifest)
 
     # --- failures
 
     @cached_property
     def failures(self) -> list[Failure]:
-        """Every failure of the run, by item and stage."""
+        """Every failure of the run, by item and stage; a shard's stage is named with its pool."""
         found = {}
         for failure in self._failures():
             found[failure.item, failure.stage] = failure
@@ -210,7 +211,8 @@ class Account:
         for entry in self.run.annotation_entries():
             yield from entry.failures
         for pool in self.accounts:
-            yield from pool.fate.failures if pool.fate else ()
+            for failure in pool.fate.failures if pool.fate else ():
+                yield replace(failure, stage=f"{failure.stage} {pool.recipe.name}")
 
 
 @dataclass(frozen=True)

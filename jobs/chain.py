@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,8 +17,10 @@ from jobs.account import Account, funnel
 from jobs.config import Config, ConfigError
 from jobs.pools import CONCEPT_COLUMNS, DUPLICATE_COLUMNS, Pools, by_clip
 from jobs.progress import Progress
+from jobs.proof import Proof
 from jobs.run import NotReady, Run, caption_names, chosen_stages
 from jobs.shards import Shards
+from jobs.status import FAILED
 from jobs.tables import origins, schema
 from pipeline import recipe as recipes
 from pipeline import weights as weighing
@@ -30,8 +31,6 @@ from pipeline.sources import Sources
 from pipeline.store import Store
 from pipeline.transnet import native_precision
 
-FAILED = 3
-"""Exit status: more failed than the run allows, or nothing was kept."""
 STEPS = ("ingest", "segment", "annotate", "caption", "dedup", "select", "balance", "shard", "report")
 
 
@@ -57,8 +56,17 @@ def resolve(
     found = settings.absolute(settings.parse(plain, str(file) if file is not None else where), Path.cwd())
     if need_sources and not found.sources:
         raise ConfigError("no SOURCE given: name a folder, a file, a pattern or a manifest")
+    if found.precision == "auto" and is_run(out):
+        found = found.model_copy(update={"precision": _precision_of(out)})
     check(found)
     return found
+
+
+def _precision_of(out: str) -> str:
+    """What a run that exists is computed in: `auto` was settled when it began."""
+    where = f"{out}/run.toml"
+    plain = settings.loads(store_at(out).read("run.toml"), where)
+    return settings.parse({"precision": plain.get("precision", "auto")}, where).precision
 
 
 def check(config: Config) -> None:
@@ -147,6 +155,8 @@ def plan(out: str, config: Config) -> str:
     for name in config.recipes:
         found = recipes.load(name)
         lines.append(f"select    {found.name}: " + "; ".join(f"{r.column} {r.threshold}" for r in found.own))
+    balanced = [found.name for found in map(recipes.load, config.recipes) if found.balance]
+    lines.append(f"balance   {', '.join(balanced) or 'no recipe asks for it'}")
     lines.append(f"shard     {', '.join(config.shard.pools)}")
     lines.append("report    report.html")
     return "\n".join(lines)
@@ -362,47 +372,8 @@ def whatif(run: Run, name: str, against: str | None) -> str:
 
 
 def verify(root: str, deep: bool) -> list[str]:
-    """Everything that is wrong with a run's files; an empty list proves them whole."""
-    from pipeline.frames import Decoder
-    from pipeline.shards import MANIFEST
-    from pipeline.verify import verify as verify_shards
-
-    store = store_at(root)
-    if not is_run(root):
-        raise NotReady(f"{root} is no run directory: it has no run.toml")
-    problems = list(_ledger_problems(store))
-    with Decoder() as decoder:
-        for pool in store.names("shards"):
-            if store.size(f"shards/{pool}/{MANIFEST}") is not None:
-                found = verify_shards(store.files, f"shards/{pool}", decoder=decoder, deep=deep)
-                problems += [f"shards/{pool}: {problem}" for problem in found]
-    return problems
-
-
-def _ledger_problems(store: Store) -> Iterator[str]:
-    """Files that the ledger names and that are not what it says."""
-    for step in _steps(store, ""):
-        for entry in store.entries(step):
-            for output in entry.outputs:
-                if output.path.startswith("shards/"):
-                    continue  # the pool's manifest says which shards count
-                try:
-                    data = store.read(output.path)
-                except FileNotFoundError:
-                    yield f"{output.path} is missing"
-                    continue
-                if hashlib.sha256(data).hexdigest() != output.sha256:
-                    yield f"{output.path} is damaged: its bytes are not those of the ledger"
-
-
-def _steps(store: Store, folder: str) -> Iterator[str]:
-    """Every step of the ledger, those in folders of their own (`annotations/motion@...`) included."""
-    for name in store.names(f"ledger/{folder}".rstrip("/")):
-        path = f"{folder}{name}"
-        if "@" in name:
-            yield path
-        elif not name.endswith(".json"):
-            yield from _steps(store, f"{path}/")
+    """Everything that is wrong with the files that a run as it now stands is made of; an empty list proves it whole."""
+    return Proof(account_of(look(root)).shards, deep).problems()
 
 
 # --- weights

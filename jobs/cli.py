@@ -10,8 +10,11 @@ from typing import Any, TypeVar
 
 import click
 
-OK, USAGE, FAILED, GATE, AGAIN = 0, 2, 3, 4, 75
-"""Exit statuses: all well; wrong use; failures above the limit or nothing kept; a gate failed; try again."""
+from jobs.status import AGAIN as AGAIN
+from jobs.status import FAILED as FAILED
+from jobs.status import GATE as GATE
+from jobs.status import OK as OK
+from jobs.status import USAGE as USAGE
 
 F = TypeVar("F", bound=Callable[..., Any])
 

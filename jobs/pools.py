@@ -181,6 +181,15 @@ class Pools:
         stays[kept] = self.run.store.tables(entry.outputs, BALANCED).column("balanced").to_numpy()
         return stays
 
+    # --- the ledger
+
+    def steps(self, recipe: Recipe) -> Iterator[str]:
+        """The ledger's steps that make a pool, each built on the one before; NotReady while stages are missing."""
+        yield f"dedup@{self._dedup_inputs}"
+        yield f"verdicts/{recipe.name}@{self._verdict_inputs(recipe)}"
+        if recipe.balance:
+            yield f"balance/{recipe.name}@{self._balance_inputs(recipe)}"
+
 
 def _within(lists: pa.ListArray, needed: pa.Array) -> pa.Array:
     """The lists without the values that are not among `needed`."""

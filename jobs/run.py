@@ -140,6 +140,11 @@ class Run:
         return found
 
     @property
+    def signals_step(self) -> str:
+        """The ledger's step of the decode pass."""
+        return self._scan.step
+
+    @property
     def shots_step(self) -> str:
         """The ledger's step of the run's shots and clips."""
         return self._shots.step

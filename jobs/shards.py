@@ -19,7 +19,7 @@ from pipeline.buckets import WHOLE, Bucket, Crop, bucket_for
 from pipeline.recipe import Recipe
 from pipeline.sharding import Cut, Encoding, Unit, WriteShards, unit
 from pipeline.shards import MANIFEST, Manifest, ShardFile, read_manifest
-from pipeline.store import Entry, Failure
+from pipeline.store import Entry, Failure, StorageError
 
 BORDER = ("border_left_ratio", "border_top_ratio", "border_right_ratio", "border_bottom_ratio")
 
@@ -90,8 +90,7 @@ class Shards:
         name = plan.recipe.name
         step, label = self.task.step(name), f"shard {name}"
         self.run.work(self.task, step, plan.units, "clips", lambda one: len(one.cuts), retry, label)
-        entries = self.entries(plan)
-        outputs = [output for entry in entries for output in entry.outputs]
+        outputs = [output for one in plan.units for output in self._written(name, one).outputs]
         folder = f"shards/{name}"
         files = tuple(
             ShardFile(o.path.removeprefix(f"{folder}/"), o.sha256, o.bytes, o.rows) for o in outputs
@@ -99,6 +98,16 @@ class Shards:
         manifest = Manifest(name, plan.recipe.fingerprint, self._fingerprints(), files)
         self.run.store.put_text(f"{folder}/{MANIFEST}", manifest.to_json().decode())
         self._sweep(folder, {file.path for file in files})
+
+    def _written(self, pool: str, one: Unit) -> Entry:
+        """The entry of a unit that was just done; StorageError when it or its files are gone again."""
+        entry = self.run.store.entry(self.task.step(pool), one.name)
+        if entry is None:
+            raise StorageError(
+                f"{one.name} of shards/{pool} in run {self.run.store.root} was written and is gone:"
+                " is another command at work on this run? Run the same command again when it has ended"
+            )
+        return entry
 
     def entries(self, plan: Plan) -> list[Entry]:
         """What is written of the plan so far."""
@@ -119,9 +128,11 @@ class Shards:
         balanced_out = int(kept.sum() - stays.sum()) if stays is not None else 0
         none = np.zeros(len(kept), dtype=np.bool_)
         if stays is None or recipe.name not in self.run.config.shard.pools:
-            return Fate(kept if stays is None else stays, none, balanced_out, {}, (), 0)
+            waiting = int((kept if stays is None else stays).sum())
+            return Fate(kept if stays is None else stays, none, balanced_out, {}, (), 0, waiting)
         plan = self.plan(recipe)
         entries = self.entries(plan)
+        done = {entry.unit for entry in entries}
         failures = tuple(failure for entry in entries for failure in entry.failures)
         written = sum(output.rows for entry in entries for output in entry.outputs)
 
@@ -138,6 +149,7 @@ class Shards:
             dict(Counter(plan.misfits.values())),
             failures,
             written,
+            sum(len(one.cuts) for one in plan.units if one.name not in done),
         )
 
     def _kept(self, recipe: Recipe) -> Mask:
@@ -179,12 +191,14 @@ class Shards:
             )
 
     def _sweep(self, folder: str, listed: set[str]) -> None:
-        """Removes shards of earlier settings: what the new manifest does not list."""
+        """Removes shards of earlier settings, what the new manifest does not list, and folders that this empties."""
         store = self.run.store
         for bucket in store.names(folder):
             for name in store.names(f"{folder}/{bucket}") if bucket != MANIFEST else ():
                 if f"{bucket}/{name}" not in listed:
                     store.remove(f"{folder}/{bucket}/{name}")
+            if bucket != MANIFEST and not store.names(f"{folder}/{bucket}"):
+                store.prune(f"{folder}/{bucket}")
 
 
 @dataclass(frozen=True)
@@ -198,6 +212,8 @@ class Fate:
     failures: tuple[Failure, ...]
     written: int
     """Clips that are in a shard."""
+    pending: int
+    """Clips whose shard is not written, or not planned while the balance is not made."""
 
 
 def crop_of(row: Mapping[str, Any]) -> Crop:

@@ -79,12 +79,13 @@ def plural(number: float, word: str) -> str:
 
 EXPLAINED: Mapping[str, str] = {
     Reason.NOT_FOUND: "there is no such file",
-    Reason.NOT_A_FILE: "a folder, pipe, device or link stands where a regular file is wanted",
-    Reason.UNREADABLE: "no permission to read it, or the storage failed",
+    Reason.NOT_A_FILE: "a folder, pipe or device stands where a regular file is wanted",
+    Reason.UNREADABLE: "no permission to read it, a name that is not UTF-8, or the storage failed",
     Reason.EMPTY: "the file has no bytes",
     Reason.OUTSIDE_ROOT: "the manifest names a path outside the folders that it may name",
     Reason.BAD_ROW: "the manifest's row has no usable path",
     Reason.DUPLICATE: "another item of this run has the same bytes",
+    Reason.CHANGED: "the file is no longer the one that was ingested",
     Reason.NOT_MEDIA: "the content is no video or image of an accepted kind",
     Reason.NO_VIDEO: "there is sound, text or cover art in it, but no video",
     Reason.UNSUPPORTED_CODEC: "its codec is not among those that are decoded",

@@ -281,7 +281,7 @@ class Frames:
             inside = [sample for sample in samples if clip.start_frame <= sample.frame < reach]
             if inside:
                 return batch_from_samples(inside, spec, index, span)
-        return self._decoder.read(self._fetcher.local(video["path"]), index, [span], spec)[0]
+        return self._decoder.read(self._fetcher.source(video), index, [span], spec)[0]
 
     def _layer(self, clip: Clip, layer: int) -> list[Sample]:
         """One layer's samples of the proxies that the clip lies in; the others are let go."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,7 @@ from pipeline.clip import VIDEOS, video_id
 from pipeline.frames import Decoder, Limits
 from pipeline.reasons import MediaError, Reason
 from pipeline.runner import Done
-from pipeline.sources import Fetcher, Item, partition
+from pipeline.sources import Fetcher, Item, digest_of, partition
 from pipeline.stage import fingerprint
 from pipeline.store import Entry, Failure, Output, Store
 
@@ -117,20 +117,20 @@ class Ingest:
 
 
 def as_json(values: Mapping[str, Any]) -> str:
-    return json.dumps(dict(values), sort_keys=True, ensure_ascii=False, default=str)
+    """The values as JSON that every reader takes: no NaN or infinity (null), no lone surrogates (shown escaped)."""
+    return json.dumps(
+        _plain(values), sort_keys=True, ensure_ascii=False, allow_nan=False, default=lambda v: _plain(str(v))
+    )
 
 
-def digest_of(path: str) -> tuple[str, int]:
-    """The file's sha256 (hex) and size; opened so that a FIFO or a device cannot block."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return digest, file.tell()
-    except FileNotFoundError as error:
-        raise MediaError(Reason.NOT_FOUND, "no such file") from error
-    except OSError as error:
-        raise MediaError(Reason.UNREADABLE, error.strerror or str(error)) from error
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {_plain(str(key)): _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def merge(store: Store, step: str, entries: Sequence[Entry]) -> list[Output]:

@@ -11,11 +11,12 @@ class Reason(StrEnum):
     # the file
     NOT_FOUND = "not_found"  # the path does not exist
     NOT_A_FILE = "not_a_file"  # a directory, FIFO, socket, device or link where a regular file is wanted
-    UNREADABLE = "unreadable"  # no permission, or the storage failed
+    UNREADABLE = "unreadable"  # no permission, a name that is not UTF-8, or the storage failed
     EMPTY = "empty"  # zero bytes
     OUTSIDE_ROOT = "outside_root"  # a manifest names a path outside its root
     BAD_ROW = "bad_row"  # a manifest row without a usable path
     DUPLICATE = "duplicate"  # the same bytes as another item of this run
+    CHANGED = "changed"  # the bytes are no longer those that were ingested
     # the container
     NOT_MEDIA = "not_media"  # no demuxer of the allow-list opens it
     NO_VIDEO = "no_video"  # audio, subtitles or cover art only

@@ -220,7 +220,7 @@ class Scanned:
 def scan(state: Eyes, span: Span) -> Scanned:
     """Decodes the span once and computes its shot signals."""
     index = VideoIndex.from_row(span.video)
-    path = state.fetcher.local(span.video["path"])
+    path = state.fetcher.source(span.video)
     began = time.perf_counter()
     seen = state.decoder.scan(path, index, span.start, span.end, CONTEXT)
     decode_s = time.perf_counter() - began
@@ -244,7 +244,7 @@ def read_proxy(store: Store, path: str, span: Span, decoder: Decoder, fetcher: F
         except StorageError:
             store.remove(path)
     index = VideoIndex.from_row(span.video)
-    seen = decoder.scan(fetcher.local(span.video["path"]), index, span.start, span.end, 0)
+    seen = decoder.scan(fetcher.source(span.video), index, span.start, span.end, 0)
     put_proxy(store, path, span, seen.samples)
     return store.table(path)
 

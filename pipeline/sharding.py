@@ -135,10 +135,11 @@ class WriteShards:
         if rows:
             path = f"shards/{unit.pool}/{unit.bucket.name}/{unit.name}{last.suffix}.parquet"
             outputs += (self.store.put(path, write_shard(rows), len(rows)),)
-        counts = {"clips": len(unit.cuts), "rows": len(rows), "failed": len(failures)}
+        written = sum(output.rows for output in outputs)
+        counts = {"clips": len(unit.cuts), "rows": written, "failed": len(failures)}
         self.store.record(Entry(self.step(unit.pool), unit.name, outputs, counts, tuple(failures)))
         seconds = sum(cut.end_s - cut.start_s for cut in unit.cuts)
-        yield Done({**counts, "video_s": seconds}, {"encode": time.perf_counter() - began})
+        yield Done({**counts, "rows": len(rows), "video_s": seconds}, {"encode": time.perf_counter() - began})
 
     def _encoded(
         self, state: Hands, bucket: Bucket, video: Mapping[str, Any], cuts: Sequence[Cut], deaths: int
@@ -150,7 +151,7 @@ class WriteShards:
         index = VideoIndex.from_row(video)
         jobs = [self.job(bucket, cut) for cut in cuts]
         try:
-            path = state.fetcher.local(video["path"])
+            path = state.fetcher.source(video)
             yield from zip(cuts, state.decoder.encode(path, index, jobs), strict=True)
         except MediaError as error:
             if len(cuts) == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -68,14 +69,14 @@ class FindShots:
             for name in ("boundaries", "shots", "dropped")
         ]
         clips = whole["clips"]
-        for number in range(-(-clips.num_rows // CLIPS_A_PART)):
-            part = clips.slice(number * CLIPS_A_PART, CLIPS_A_PART)
-            path = f"clips@{self.fingerprint}/{stem}-{number:04d}.parquet"
+        for start in range(0, clips.num_rows, CLIPS_A_PART):
+            part = clips.slice(start, CLIPS_A_PART)
+            path = f"clips@{self.fingerprint}/{part_name(unit.name, part)}.parquet"
             outputs.append(self.store.put_table(path, part))
-        counts = {
-            "videos": len(unit.videos),
-            "failed": len(failures),
-            **{name: whole[name].num_rows for name in ("shots", "clips", "dropped")},
+        counts = {"videos": len(unit.videos), "failed": len(failures)}
+        counts |= {
+            name: sum(output.rows for output in outputs if output.path.startswith(f"{name}@"))
+            for name in ("shots", "clips", "dropped")
         }
         kept: tuple[Failure, ...] = tuple(failures[item] for item in sorted(failures))
         self.store.record(Entry(self.step, unit.name, tuple(outputs), counts, kept))
@@ -86,3 +87,13 @@ class FindShots:
         if entry is None:
             raise FileNotFoundError(f"{self.signals_step}/{name} has no signals")
         return entry
+
+
+def part_name(group: str, clips: pa.Table) -> str:
+    """The name of a part of the clips table: its group's, and a digest of its clips' ids.
+
+    Annotations bear the name of their part, so a name must stand for the same rows whatever was tried, lost and made
+    again before.
+    """
+    ids = ",".join(clips.column("clip_id").to_pylist())
+    return f"{group}-{hashlib.sha256(ids.encode()).hexdigest()[:8]}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import errno
+import fcntl
 import glob
 import hashlib
 import io
@@ -14,13 +16,14 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.clip import video_id
 from pipeline.reasons import MediaError, Reason
 from pipeline.store import StorageError, storage_faults
 
@@ -33,6 +36,10 @@ MEDIA_SUFFIXES = VIDEO_SUFFIXES | IMAGE_SUFFIXES
 """What a folder is searched for; a file that is named outright is taken whatever its name."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MANIFEST_SUFFIXES = frozenset((".csv", ".jsonl", ".parquet"))
+MAX_NESTING = 64
+"""Levels of a manifest's JSON row; deeper ones could not be written again."""
+SCRATCH = "rushes-fetch-"
+"""How the names of scratch folders begin."""
 
 
 class SourceError(Exception):
@@ -63,8 +70,9 @@ class Sources:
         """Every item once, in order of path (a path listed twice keeps its first manifest columns)."""
         items: dict[str, Item] = {}
         for source in self.sources:
-            for item in self._items(source):
-                items.setdefault(item.path, item)
+            for item in self._items(plain_path(source)):
+                shown = _as_text(item)
+                items.setdefault(shown.path, shown)
         return [items[path] for path in sorted(items)]
 
     def _items(self, source: str) -> Iterator[Item]:
@@ -88,17 +96,14 @@ class Sources:
     def _remote(self, source: str) -> Iterator[Item]:
         fs, path = filesystem(source)
         try:
-            if PurePosixPath(path).suffix.lower() in MANIFEST_SUFFIXES:
-                yield from self._manifest(source, fs.cat_file(path), source.rsplit("/", 1)[0])
-            elif glob.has_magic(path):
-                for name, info in sorted(fs.glob(path, detail=True).items()):
-                    yield _remote_item(fs, name, info)
-            elif fs.isdir(path):
-                for name, info in sorted(fs.find(path, detail=True).items()):
-                    if PurePosixPath(name).suffix.lower() in MEDIA_SUFFIXES:
-                        yield _remote_item(fs, name, info)
-            else:
-                yield _remote_item(fs, path, fs.info(path))
+            if not glob.has_magic(path) or fs.exists(path):
+                yield from self._found(fs, path, fs.info(path), source)
+                return
+            found = sorted(fs.glob(path, detail=True).items())
+            if not found:
+                yield _refusal(source, Reason.NOT_FOUND, "nothing stored matches this pattern")
+            for name, info in found:
+                yield from self._found(fs, name, info, str(fs.unstrip_protocol(name)))
         except FileNotFoundError:
             yield _refusal(source, Reason.NOT_FOUND, "nothing is stored there")
         except PermissionError as error:
@@ -108,35 +113,75 @@ class Sources:
         except storage_faults() as error:
             raise SourceError(f"cannot list {source}: {type(error).__name__}: {error}") from error
 
+    def _found(self, fs: Any, path: str, info: Mapping[str, Any], url: str) -> Iterator[Item]:
+        """The items of a folder, a manifest or a file on a filesystem, and under which URL it was found."""
+        if info.get("type") == "directory":
+            for name, one in sorted(fs.find(path, detail=True).items()):
+                if PurePosixPath(name).suffix.lower() in MEDIA_SUFFIXES:
+                    yield _remote_item(fs, name, one)
+        elif PurePosixPath(path).suffix.lower() in MANIFEST_SUFFIXES:
+            yield from self._manifest(url, fs.cat_file(path), url.rsplit("/", 1)[0])
+        else:
+            yield _remote_item(fs, path, info)
+
     def _manifest(self, source: str, data: bytes, folder: str) -> Iterator[Item]:
-        roots = [folder, *(r if is_url(r) else os.path.abspath(r) for r in self.roots)]
+        named_roots = (plain_path(root) for root in self.roots)
+        roots = [folder, *(root if is_url(root) else os.path.abspath(root) for root in named_roots)]
         for number, row in enumerate(_rows(source, data), start=1):
-            here = f"{source}#{number}"
-            named = row.get(self.path_column) if row is not None else None
-            if not isinstance(named, str) or not named.strip() or "\0" in named:
-                yield _refusal(
-                    here, Reason.BAD_ROW, f"row {number} has no usable '{self.path_column}' column"
-                )
-                continue
-            extra = {k: v for k, v in (row or {}).items() if k != self.path_column and not _missing(v)}
-            path = named if is_url(named) else os.path.normpath(os.path.join(folder, named))
-            if is_url(folder) and not is_url(named):
-                path = f"{folder}/{named}"
-            if not any(_inside(path, root) for root in roots):
-                message = f"row {number} names {named!r}, outside {folder}: add its folder with --root"
-                yield Item(path=here, extra=extra, refused=(Reason.OUTSIDE_ROOT, message))
-            elif is_url(path):
-                fs, inner = filesystem(path)
-                try:
-                    yield _remote_item(fs, inner, fs.info(inner), extra)
-                except FileNotFoundError:
-                    yield Item(path=path, extra=extra, refused=(Reason.NOT_FOUND, "nothing is stored there"))
-            else:
-                yield local_item(path, extra)
+            yield self._row(f"{source}#{number}", number, row, folder, roots)
+
+    def _row(
+        self, here: str, number: int, row: Mapping[str, Any] | None, folder: str, roots: Sequence[str]
+    ) -> Item:
+        """The item that a manifest's row names; `here` stands for it where the row names none that may be used."""
+        cell = row.get(self.path_column) if row is not None else None
+        if row is None or not isinstance(cell, str) or not cell.strip() or "\0" in cell or not _is_text(cell):
+            return _refusal(here, Reason.BAD_ROW, f"row {number} has no usable '{self.path_column}' column")
+        extra = {k: v for k, v in row.items() if k != self.path_column and not _missing(v)}
+        named = plain_path(cell)
+        path = named if is_url(named) else os.path.normpath(os.path.join(folder, named))
+        if is_url(folder) and not is_url(named):
+            path = named if os.path.isabs(named) else f"{folder}/{named}"
+        if not any(_inside(path, root) for root in roots):
+            message = f"row {number} names {cell!r}, outside {folder}: add its folder with --root"
+            return Item(path=here, extra=extra, refused=(Reason.OUTSIDE_ROOT, message))
+        if not is_url(path):
+            return local_item(path, extra)
+        fs, inner = filesystem(path)
+        try:
+            return _remote_item(fs, inner, fs.info(inner), extra)
+        except FileNotFoundError:
+            return Item(path=path, extra=extra, refused=(Reason.NOT_FOUND, "nothing is stored there"))
+        except storage_faults() as error:
+            message = f"the storage failed: {type(error).__name__}: {error}"
+            return Item(path=path, extra=extra, refused=(Reason.UNREADABLE, message))
 
 
 def is_url(path: str) -> bool:
     return "://" in path
+
+
+def plain_path(path: str) -> str:
+    """The local path of a file:// or local:// URL, so that no such URL goes by the checks of local paths; any
+    other text as it is."""
+    return path.removeprefix("file://").removeprefix("local://")
+
+
+def _is_text(name: str) -> bool:
+    """Can it be written as UTF-8? File names that are not UTF-8 and some JSON escapes cannot."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _as_text(item: Item) -> Item:
+    """The item, or its refusal under a name that tables can hold when its own is not UTF-8."""
+    if _is_text(item.path):
+        return item
+    path = item.path.encode(errors="backslashreplace").decode()
+    return replace(item, path=path, refused=(Reason.UNREADABLE, "its name is not UTF-8: rename it"))
 
 
 def filesystem(url: str) -> tuple[Any, str]:
@@ -154,7 +199,7 @@ def local_item(path: str, extra: Mapping[str, Any]) -> Item:
     """A local file as an item; what is no regular file is refused here, before anything opens it."""
     try:
         status = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no file can have this name
         return Item(path, extra=extra, refused=(Reason.NOT_FOUND, "no such file"))
     except OSError as error:
         return Item(path, extra=extra, refused=(Reason.UNREADABLE, str(error.strerror)))
@@ -163,15 +208,32 @@ def local_item(path: str, extra: Mapping[str, Any]) -> Item:
     return Item(path, status.st_size, status.st_mtime_ns, extra)
 
 
-def _folder(path: Path) -> Iterator[Item]:
+def _folder(top: Path) -> Iterator[Item]:
+    """The media under a folder. Folders behind links are looked into once, and after those that are there in person."""
+
     def refuse(error: OSError) -> None:
         refused.append(_refusal(str(error.filename), Reason.UNREADABLE, f"cannot list it: {error.strerror}"))
 
     refused: list[Item] = []
-    for folder, _, names in os.walk(path, onerror=refuse):
-        for name in names:
-            if PurePosixPath(name).suffix.lower() in MEDIA_SUFFIXES:
-                yield local_item(os.path.join(folder, name), {})
+    waiting, seen = [str(top)], set()
+    while waiting:
+        for folder, folders, names in os.walk(waiting.pop(0), onerror=refuse):
+            real = os.path.realpath(folder)
+            if real in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            folders.sort()  # of two links to one folder, the same one is followed everywhere
+            for name in names:
+                if PurePosixPath(name).suffix.lower() in MEDIA_SUFFIXES:
+                    yield local_item(os.path.join(folder, name), {})
+            for link in filter(os.path.islink, [os.path.join(folder, name) for name in folders]):
+                target = os.path.realpath(link)
+                if target not in seen and os.path.commonpath([target, real]) == target:
+                    message = "a link to a folder that holds it is not followed: name that folder as a source"
+                    refused.append(_refusal(link, Reason.NOT_A_FILE, message))
+                else:
+                    waiting.append(link)
     yield from refused
 
 
@@ -185,9 +247,12 @@ def _refusal(path: str, reason: Reason, message: str) -> Item:
 
 
 def _remote_item(fs: Any, path: str, info: Mapping[str, Any], extra: Mapping[str, Any] | None = None) -> Item:
+    name = str(fs.unstrip_protocol(path))
+    if info.get("type") == "directory":
+        return Item(name, extra=extra or {}, refused=(Reason.NOT_A_FILE, "not a regular file"))
     changed = info.get("LastModified") or info.get("mtime") or 0
     stamp = int(changed.timestamp() * 1e9) if hasattr(changed, "timestamp") else int(changed)
-    return Item(str(fs.unstrip_protocol(path)), int(info.get("size") or 0), stamp, extra or {})
+    return Item(name, int(info.get("size") or 0), stamp, extra or {})
 
 
 def _inside(path: str, root: str) -> bool:
@@ -209,10 +274,7 @@ def _rows(source: str, data: bytes) -> Iterator[dict[str, Any] | None]:
     """The rows of a manifest; None for one that cannot be read."""
     suffix = PurePosixPath(source).suffix.lower()
     if suffix == ".parquet":
-        try:
-            yield from pq.read_table(pa.BufferReader(data)).to_pylist()
-        except pa.ArrowInvalid as error:
-            raise SourceError(f"{source} is not a Parquet file: {error}") from error
+        yield from _parquet_rows(source, data)
         return
     try:
         text = data.decode("utf-8-sig")
@@ -221,29 +283,111 @@ def _rows(source: str, data: bytes) -> Iterator[dict[str, Any] | None]:
             f"{source} is not UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8"
         ) from error
     if suffix == ".csv":
-        for row in csv.DictReader(io.StringIO(text, newline="")):
-            yield {k: v for k, v in row.items() if isinstance(k, str) and v != ""}
+        yield from _csv_rows(source, text)
         return
-    for line in text.splitlines():
+    for line in text.split("\n"):  # no other sign ends a line of JSON
         if line.strip():
             yield _json_row(line)
+
+
+def _parquet_rows(source: str, data: bytes) -> list[dict[str, Any]]:
+    try:
+        rows: list[dict[str, Any]] = pq.read_table(pa.BufferReader(data)).to_pylist()
+    except (
+        pa.ArrowException,
+        OSError,
+        ValueError,
+        OverflowError,
+    ) as error:  # the last two: cells out of range
+        raise SourceError(f"{source} cannot be read as Parquet: {error}") from error
+    return rows
+
+
+def _csv_rows(source: str, text: str) -> Iterator[dict[str, Any]]:
+    """The rows of a CSV file; SourceError at one that has no certain end, for all that follows hangs on it."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    columns: list[str] = []
+    line = 1
+    try:
+        for cells in reader:
+            if columns and cells:
+                yield {name: cell for name, cell in zip(columns, cells, strict=False) if cell != ""}
+            columns = columns or cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise SourceError(
+            f"{source} cannot be read as CSV from line {line} on ({error}): mend the quotes, or a cell that is too long"
+        ) from error
 
 
 def _json_row(line: str) -> dict[str, Any] | None:
     try:
         row = json.loads(line)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return None
-    return row if isinstance(row, dict) else None
+    return row if isinstance(row, dict) and _is_shallow(row, MAX_NESTING) else None
+
+
+def _is_shallow(value: Any, levels: int) -> bool:
+    """Does it have at most so many levels of lists and objects?"""
+    inner = value.values() if isinstance(value, dict) else value
+    if not isinstance(value, dict | list):
+        return True
+    return levels > 0 and all(_is_shallow(one, levels - 1) for one in inner)
+
+
+def digest_of(path: str) -> tuple[str, int]:
+    """The file's sha256 (hex) and size; opened so that a FIFO or a device cannot block."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return digest, file.tell()
+    except OSError as error:
+        raise _lost(error) from error
+
+
+def _lost(error: OSError) -> MediaError:
+    if isinstance(error, FileNotFoundError):
+        return MediaError(Reason.NOT_FOUND, "no such file")
+    return MediaError(Reason.UNREADABLE, error.strerror or str(error))
 
 
 class Fetcher:
-    """Local copies of remote items, in a scratch folder that is kept under `limit_bytes` and removed on close."""
+    """The local files of items: local ones as they are, remote ones as copies in a scratch folder.
+
+    The copies are kept under `limit_bytes` together, save that a file larger than this is there alone. The folder is
+    removed on close; what a killed process left is removed by the next Fetcher that needs a folder.
+    """
 
     def __init__(self, limit_bytes: int = 16 * 2**30) -> None:
         self._limit = limit_bytes
         self._folder: Path | None = None
+        self._lock = -1
         self._copies: dict[str, Path] = {}
+        self._digests: dict[tuple[str, int, int, int, int], str] = {}
+        """sha256 by path, device, inode, size and modification time (ns): each file is read once."""
+
+    def source(self, video: Mapping[str, Any]) -> str:
+        """A local path with the bytes that a VIDEOS row was made from; raises MediaError when it has others."""
+        path = self.local(video["path"])
+        if video_id(self._digest(path)) != video["video_id"]:
+            raise MediaError(
+                Reason.CHANGED, "the file is no longer the one that was ingested: run `rushes ingest` again"
+            )
+        return path
+
+    def _digest(self, path: str) -> str:
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            raise _lost(error) from error
+        if not stat.S_ISREG(status.st_mode):
+            raise MediaError(Reason.NOT_A_FILE, "not a regular file")
+        seen = (path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        if seen not in self._digests:
+            self._digests[seen] = digest_of(path)[0]
+        return self._digests[seen]
 
     def local(self, path: str) -> str:
         """A local path with the item's bytes; raises MediaError when the storage has lost it."""
@@ -255,11 +399,12 @@ class Fetcher:
 
     def _fetch(self, path: str) -> Path:
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="rushes-fetch-"))
+            _sweep()
+            self._folder, self._lock = _scratch()
         fs, inner = filesystem(path)
         target = self._folder / f"{len(self._copies)}-{os.urandom(4).hex()}"
         try:
-            self._make_room(int(fs.info(inner)["size"]))
+            self._make_room(int(fs.info(inner).get("size") or 0))
             fs.get_file(inner, str(target))
         except FileNotFoundError as error:
             raise MediaError(Reason.NOT_FOUND, f"{path} is no longer stored there") from error
@@ -279,6 +424,32 @@ class Fetcher:
     def close(self) -> None:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+            os.close(self._lock)
+            self._folder = None
+            self._copies.clear()
+
+
+def _scratch() -> tuple[Path, int]:
+    """A scratch folder and a lock on it, which the system lets go when this process ends, however it ends.
+
+    A process's number would say less: containers that share a temporary folder have numbers of their own.
+    """
+    made = Path(tempfile.mkdtemp(prefix="rushes-new-"))
+    lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return made.rename(made.with_name(made.name.replace("rushes-new-", SCRATCH, 1))), lock
+
+
+def _sweep() -> None:
+    """Removes the scratch folders that no living process holds."""
+    for left in sorted(Path(tempfile.gettempdir()).glob(f"{SCRATCH}*")):
+        with contextlib.suppress(OSError):  # in use, another user's, or just removed
+            lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left, ignore_errors=True)
+            finally:
+                os.close(lock)
 
 
 def partition(

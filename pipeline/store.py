@@ -45,6 +45,10 @@ class Busy(StorageError):
     """Another process works on this run."""
 
 
+class Torn(StorageError):
+    """A ledger entry that cannot be read as one: its unit counts as not done."""
+
+
 class Files(Protocol):
     """The few operations a run needs of a filesystem; paths are relative, with forward slashes."""
 
@@ -54,6 +58,7 @@ class Files(Protocol):
     def create(self, path: str, data: bytes) -> None: ...
     def replace(self, path: str, data: bytes) -> None: ...
     def remove(self, path: str) -> None: ...
+    def prune(self, folder: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,14 @@ class LocalFiles:
 
     def remove(self, path: str) -> None:
         (self.root / path).unlink(missing_ok=True)
+
+    def prune(self, folder: str) -> None:
+        """Removes a folder that is empty."""
+        try:
+            (self.root / folder).rmdir()
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST):
+                raise
 
     def sweep(self) -> None:
         """Removes what a crash has left half written. Only for the one who holds the run's lock."""
@@ -178,6 +191,9 @@ class RemoteFiles:
             fs.rm_file(full)
         except FileNotFoundError:
             return
+
+    def prune(self, folder: str) -> None:
+        """Nothing: an object store has no folders."""
 
 
 def open_files(root: str) -> Files:
@@ -322,6 +338,13 @@ class Store:
         except storage_faults() as error:
             raise cannot_write(self.root, path, error) from error
 
+    def prune(self, folder: str) -> None:
+        """Removes a folder that nothing is left in."""
+        try:
+            self.files.prune(folder)
+        except storage_faults() as error:
+            raise cannot_write(self.root, folder, error) from error
+
     def put(self, path: str, data: bytes, rows: int) -> Output:
         """Commits one file of a unit; it counts once the unit's entry names it."""
         try:
@@ -353,11 +376,25 @@ class Store:
     def entry(self, step: str, unit: str) -> Entry | None:
         """The unit's entry, if it is finished, can be read, and its files are there in full."""
         try:
-            entry = Entry.from_json(self.read(f"ledger/{step}/{unit}.json"))
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            entry = self.recorded(step, unit)
+        except Torn:
+            return None
+        if entry is None:
             return None
         whole = all(self.size(output.path) == output.bytes for output in entry.outputs)
         return entry if whole else None
+
+    def recorded(self, step: str, unit: str) -> Entry | None:
+        """The unit's entry whether its files are there or not, None when it has none; Torn when it is no entry."""
+        path = f"ledger/{step}/{unit}.json"
+        try:
+            return Entry.from_json(self.read(path))
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Torn(
+                f"{path} of run {self.root} is torn: run the same command again to make it anew"
+            ) from error
 
     def last(self, step: str, unit: str, retry: bool) -> Last:
         """On a retry, what the unit's entry says of the attempts before; otherwise a blank sheet."""

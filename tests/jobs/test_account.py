@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from jobs import chain
 from jobs.account import funnel
 from pipeline.reasons import Reason
+from pipeline.store import Entry, Failure
 
 
 def closed(counts: dict[str, Any]) -> bool:
@@ -94,3 +96,39 @@ def test_a_changed_setting_makes_what_depends_on_it_pending(whole: tuple[Any, Pa
     found = funnel(small.account(out, segment={"min_clip_s": 0.75, "max_clip_s": 3.0}))
     assert (found["videos"]["pending"], found["clips"]["in"]) == (4, 0)
     assert closed(found["seconds"])
+
+
+def test_a_clip_that_is_lost_between_plan_and_shard_refuses_the_funnel(
+    whole: tuple[Any, Path], tmp_path: Path
+) -> None:
+    small, reference = whole
+    shutil.copytree(reference, tmp_path / "run")
+    path = next((tmp_path / "run").glob("ledger/shards/tiny@*/*.json"))
+    entry = json.loads(path.read_bytes())
+    entry["outputs"][0]["rows"] -= 1
+    path.write_text(json.dumps(entry))
+    with pytest.raises(ValueError, match="4 went in, and 3 are accounted for"):
+        funnel(small.account(tmp_path / "run"))
+
+
+def test_a_clip_that_two_pools_could_not_encode_is_two_failures(
+    whole: tuple[Any, Path], tmp_path: Path
+) -> None:
+    small, reference = whole
+    out = tmp_path / "run"
+    shutil.copytree(reference, out)
+    (tmp_path / "other.toml").write_text(small.recipe.read_text())
+    changes = {
+        "recipes": [str(small.recipe), str(tmp_path / "other.toml")],
+        "shard": {"pools": ["tiny", "other"], "rows": 2, "preset": "ultrafast"},
+    }
+    run = small.done(out, **changes)
+    plans = {pool.recipe.name: pool for pool in chain.account_of(run).accounts}
+    shards = chain.account_of(run).shards
+    for name, pool in plans.items():
+        unit = shards.plan(pool.recipe).units[0]
+        failures = tuple(Failure(cut.clip_id, "shard", "encode_error", "no") for cut in unit.cuts)
+        run.store.record(Entry(shards.task.step(name), unit.name, (), {}, failures))
+    found = [(f["item"], f["stage"]) for f in funnel(small.account(out, **changes))["failures"]]
+    stages = {stage for item, stage in found if item == unit.cuts[0].clip_id}
+    assert stages == {"shard tiny", "shard other"}

@@ -100,3 +100,12 @@ def test_stages_bring_those_that_they_and_dedup_need() -> None:
     assert {"phash", "blur"} <= set(names)
     assert names.index("flow") < names.index("motion")
     assert "text" not in names
+
+
+@pytest.mark.parametrize(("asked", "found"), [("auto", "bf16"), ("fp32", "fp32")])
+def test_another_settings_file_leaves_a_runs_precision(tmp_path: Path, asked: str, found: str) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/run.toml").write_text('precision = "bf16"\n')
+    (tmp_path / "s.toml").write_text(f'precision = "{asked}"\n')
+    assert chain.resolve(str(tmp_path / "run"), tmp_path / "s.toml", (), {}).precision == found
+    assert chain.resolve(str(tmp_path / "new"), tmp_path / "s.toml", (), {}).precision == asked

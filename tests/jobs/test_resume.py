@@ -80,8 +80,6 @@ def die(small: Any, out: Path, commits: int, moment: str) -> bool:
 @pytest.mark.parametrize(
     ("commits", "moment"),
     [
-        pytest.param(1, "after", marks=pytest.mark.slow),
-        pytest.param(2, "torn", marks=pytest.mark.slow),
         pytest.param(7, "after", marks=pytest.mark.slow),
         (6, "torn"),
     ],
@@ -99,6 +97,28 @@ def test_killed_at_commits_one_after_the_other(
     small.done(out)
     assert digests_of(out) == digests_of(reference)
     assert list((out / SCRATCH).iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("moment", ["after", "torn"])
+def test_killed_at_every_commit(
+    whole: tuple[Any, Path], tmp_path: Path, digests_of: Digests, moment: str
+) -> None:
+    """One death at each commit of the chain in turn, then the same command: always the same files."""
+    small, reference = whole
+    wanted = digests_of(reference)
+    commit = 0
+    while True:
+        commit += 1
+        out = tmp_path / str(commit)
+        died = die(small, out, commit, moment)
+        small.done(out)
+        assert digests_of(out) == wanted, f"killed at commit {commit}"
+        shutil.rmtree(out)
+        if not died:
+            break
+    assert commit > 28
 
 
 def test_done_again_there_is_nothing_to_do(

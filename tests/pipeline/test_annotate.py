@@ -67,6 +67,14 @@ class OnGpu(Count):
     gpus: ClassVar[float] = 1
 
 
+@dataclass(frozen=True)
+class OffGrid(Count):
+    """Asks for frames that no proxy has."""
+
+    name: ClassVar[str] = "off_grid"
+    frames: ClassVar[FrameSpec | None] = replace(VIEW, short_side_px=VIEW.short_side_px + 2)
+
+
 @pytest.fixture(scope="module")
 def row(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., Path]) -> dict[str, Any]:
     path = make_video(tmp_path_factory.mktemp("v") / "a.mp4", frames=FRAMES, fps=FPS)
@@ -212,3 +220,12 @@ def test_only_the_proxies_that_a_clip_lies_in_are_read(row: dict[str, Any], tmp_
     assert [r["shown"] for r in rows["count"]] == [1, 1]
     assert store.files.size("p/near.parquet") is not None
     assert store.files.size("p/far.parquet") is None
+
+
+def test_frames_are_not_taken_from_a_file_that_was_exchanged(
+    unit: tuple[Store, Unit], row: dict[str, Any], tmp_path: Path, make_video: Callable[..., Path]
+) -> None:
+    store, part = unit
+    other = make_video(tmp_path / "other.mp4", frames=FRAMES, fps=FPS, size=(192, 128))
+    _, rows, _ = annotated(store, replace(part, videos=({**row, "path": str(other)},)), OffGrid())
+    assert [r["error_reason"] for r in rows["off_grid"]] == ["changed"] * 4

@@ -106,6 +106,28 @@ def test_odd_values_of_a_manifest_become_plain_json() -> None:
     assert text.startswith('{"a"')
 
 
+def test_json_of_odd_numbers_and_signs_is_json_that_every_reader_takes() -> None:
+    odd = {"n": float("nan"), "deep": [{"i": float("-inf")}, (1.5, "\udce9")], "\ud800": b"\xff"}
+    text = as_json(odd)
+    assert text.encode()
+    assert json.loads(text, parse_constant=pytest.fail) == {
+        "n": None,
+        "deep": [{"i": None}, [1.5, "\\udce9"]],
+        "\\ud800": "b'\\xff'",
+    }
+
+
+def test_names_and_columns_that_are_not_utf8_end_no_job(media: Path, tmp_path: Path) -> None:
+    (media / "caf\udce9.mp4").write_bytes((media / "a.mp4").read_bytes())
+    (media / "list.jsonl").write_text(r'{"path": "c.png", "title": "\ud800"}' + "\n" + r'{"path": "\udce9"}')
+    sources = Sources((str(media), str(media / "list.jsonl")))
+    store = Store(str(tmp_path / "run"))
+    ingested(store, sources)
+    refused = {Path(str(row["path"])).name: row["reason"] for row in videos(store, sources) if row["reason"]}
+    assert refused["caf\\udce9.mp4"] == "unreadable"
+    assert refused["list.jsonl#2"] == "bad_row"
+
+
 def test_an_item_that_kills_workers_is_refused(media: Path, tmp_path: Path) -> None:
     store, sources = Store(str(tmp_path / "run")), Sources((str(media),))
     ingested(store, sources, poison={str(media / "a.mp4"): 3})

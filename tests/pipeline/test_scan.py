@@ -13,6 +13,7 @@ import pytest
 from pipeline.clip import VIDEOS
 from pipeline.frames import Decoder
 from pipeline.ingest import digest_of
+from pipeline.reasons import MediaError
 from pipeline.runner import Done, Pool, run
 from pipeline.scan import CHUNK_FRAMES, GROUP_FRAMES, SIGNALS, STRIDE, Group, Scan, groups, joined, read_proxy
 from pipeline.segment import Segment
@@ -224,3 +225,19 @@ def test_a_video_that_kills_workers_is_put_aside(film: dict[str, Any], tmp_path:
     assert [(failure.reason, failure.message) for failure in entry.failures] == [
         ("worker_died", "3 workers died while scanning it")
     ]
+
+
+def test_a_file_that_was_exchanged_is_not_scanned(
+    film: dict[str, Any], tmp_path: Path, make_video: Callable[..., Path]
+) -> None:
+    other = make_video(tmp_path / "other.mp4", frames=film["frame_count"], fps=25)
+    store = Store(str(tmp_path / "run"))
+    (group,) = groups([{**film, "path": str(other)}])
+    scan = Scan(store, precision="fp32")
+    worked(scan, group.units)
+    entry = store.entry(scan.step, group.units[0].name)
+    assert entry is not None
+    assert [failure.reason for failure in entry.failures] == ["changed"]
+    (span,) = group.units[0].spans
+    with Decoder() as decoder, pytest.raises(MediaError, match="rushes ingest"):
+        read_proxy(store, scan.proxy_path(span), span, decoder, Fetcher())

@@ -114,8 +114,21 @@ def test_a_lost_video_costs_its_own_clips_and_retry_adds_them(
     named, again = written(task, replace(one, retry=True))
     assert named == [lost["video_id"]]
     assert again.failures == ()
+    assert again.counts == {"clips": 4, "rows": 4, "failed": 0}
     assert sorted(ids(task, again)) == sorted(cut.clip_id for cut in one.cuts)
     assert len(again.outputs) == 2
+
+
+def test_a_file_that_was_exchanged_gives_no_rows(
+    work: tuple[WriteShards, Unit], tmp_path: Path, make_video: Callable[..., Path]
+) -> None:
+    """Another video of the same timing stands in its place."""
+    task, one = work
+    other = make_video(tmp_path / "other.mp4", frames=one.videos[0]["frame_count"], fps=20, size=(192, 128))
+    changed = {**one.videos[0], "path": str(other)}
+    _, entry = written(task, replace(one, videos=(changed, one.videos[1])))
+    assert [failure.reason for failure in entry.failures] == ["changed"] * 2
+    assert entry.counts["rows"] == 2
 
 
 def test_a_clip_that_kills_workers_is_found_and_put_aside(work: tuple[WriteShards, Unit]) -> None:

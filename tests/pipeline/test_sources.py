@@ -2,14 +2,19 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.reasons import Reason
-from pipeline.sources import Item, SourceError, Sources, partition
+from pipeline.ingest import digest_of
+from pipeline.reasons import MediaError, Reason
+from pipeline.sources import SCRATCH, Fetcher, Item, SourceError, Sources, partition
 
 
 @pytest.fixture
@@ -62,6 +67,10 @@ def test_manifests_carry_their_columns(media: Path, suffix: str) -> None:
     [
         ("../secret.mp4", Reason.OUTSIDE_ROOT),
         ("/etc/passwd", Reason.OUTSIDE_ROOT),
+        ("file:///etc/passwd", Reason.OUTSIDE_ROOT),
+        ("local:///etc/passwd", Reason.OUTSIDE_ROOT),
+        ("file://link/passwd", Reason.OUTSIDE_ROOT),
+        ("\udce9.mp4", Reason.BAD_ROW),
         ("s3://elsewhere/x.mp4", Reason.OUTSIDE_ROOT),
         ("concat:a|b", Reason.NOT_FOUND),
         ("-x.mp4", Reason.NOT_FOUND),
@@ -121,3 +130,196 @@ def test_partition_is_stable_under_insertion() -> None:
     assert sum(len(part) for part in cut) == 400
     assert max(len(part) for part in cut) <= 32
     assert len(cut - again) <= 3
+
+
+def reasons(items: list[Item]) -> list[Reason]:
+    return [item.refused[0] for item in items if item.refused]
+
+
+@pytest.mark.parametrize("source", ["caf\udce9.mp4", "*.mp4", ""])
+def test_a_name_that_is_not_utf8_is_refused_and_shown(tmp_path: Path, source: str) -> None:
+    (tmp_path / "caf\udce9.mp4").write_bytes(b"x")
+    (item,) = Sources((os.path.join(tmp_path, source),)).list()
+    assert item.path.encode().startswith(f"{tmp_path}/caf\\ud".encode())
+    assert item.refused == (Reason.UNREADABLE, "its name is not UTF-8: rename it")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('path,title\na.mp4,A\n"b.mp4,B\nc.mp4,C\n', 3),
+        ('path,title\n"a.mp4" x,A\nc.mp4,C\n', 2),
+        (f"path,title\na.mp4,A\nb.mp4,{'B' * 200_000}\n", 3),
+    ],
+)
+def test_a_csv_whose_rows_have_no_certain_end_is_a_sentence(media: Path, text: str, line: int) -> None:
+    (media / "list.csv").write_text(text)
+    with pytest.raises(SourceError, match=f"cannot be read as CSV from line {line} on"):
+        Sources((str(media / "list.csv"),)).list()
+
+
+def test_only_a_line_feed_ends_a_row_of_json(media: Path) -> None:
+    rows = [{"path": "b.mp4", "title": "a\u2028b\u0085c"}, {"path": "deep/c.webm"}]
+    text = "\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    (media / "list.jsonl").write_bytes(text.encode())
+    items = Sources((str(media / "list.jsonl"),)).list()
+    assert [(item.refused, dict(item.extra)) for item in items] == [
+        (None, {"title": "a\u2028b\u0085c"}),
+        (None, {}),
+    ]
+
+
+@pytest.mark.parametrize("cell", ["[" * 100_000, "[" * 200 + "]" * 200, "9" * 5000])
+def test_json_that_cannot_be_held_is_one_refused_row(media: Path, cell: str) -> None:
+    (media / "list.jsonl").write_text(f'{{"path": "b.mp4", "x": {cell}}}\n{{"path": "deep/c.webm"}}\n')
+    items = Sources((str(media / "list.jsonl"),)).list()
+    assert reasons(items) == [Reason.BAD_ROW]
+    assert len(items) == 2
+
+
+def test_a_damaged_parquet_page_is_a_sentence(media: Path) -> None:
+    table = pa.table({"path": [f"{number * 7919 % 10007}.mp4" for number in range(5000)]})
+    pq.write_table(table, media / "list.parquet", use_dictionary=False)
+    data = bytearray((media / "list.parquet").read_bytes())
+    data[100:2000] = b"\xff" * 1900
+    (media / "list.parquet").write_bytes(data)
+    with pytest.raises(SourceError, match="cannot be read as Parquet"):
+        Sources((str(media / "list.parquet"),)).list()
+
+
+@pytest.fixture
+def memory() -> Any:
+    import fsspec
+
+    fs = fsspec.filesystem("memory")
+    for name in ("all/x/a.mp4", "all/x/deep/b.mp4", "all/c.mp4", "all/x/notes.txt"):
+        fs.pipe_file(f"/{name}", b"x")
+    yield fs
+    fs.store.clear()
+    fs.pseudo_dirs[:] = [""]
+
+
+def test_a_remote_pattern_goes_into_folders_and_one_without_a_match_is_refused(memory: Any) -> None:
+    (item,) = Sources(("memory://all/*.mkv",)).list()
+    assert item.path == "memory://all/*.mkv"
+    assert reasons([item]) == [Reason.NOT_FOUND]
+    items = Sources(("memory://all/*",)).list()
+    assert [item.path.split("all/")[1] for item in items] == ["c.mp4", "x/a.mp4", "x/deep/b.mp4"]
+    assert reasons(items) == []
+
+
+def test_a_remote_folder_named_in_a_row_is_no_file(memory: Any) -> None:
+    rows = b'{"path": "x"}\n{"path": "memory://all/c.mp4"}\n{"path": "/etc/passwd"}'
+    memory.pipe_file("/all/list.jsonl", rows)
+    items = Sources(("memory://all/list.jsonl",)).list()
+    assert sorted(reasons(items)) == [Reason.NOT_A_FILE, Reason.OUTSIDE_ROOT]
+    assert len(items) == 3
+
+
+def test_a_row_that_the_storage_refuses_costs_no_other(media: Path) -> None:
+    import fsspec
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    class Closed(MemoryFileSystem):  # type: ignore[misc]
+        protocol = "closed"
+
+        def info(self, path: str, **options: Any) -> dict[str, Any]:
+            raise PermissionError("Forbidden")
+
+    fsspec.register_implementation("closed", Closed, clobber=True)
+    rows = [{"path": "closed://a/x.mp4"}, {"path": "b.mp4"}]
+    (media / "list.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    items = Sources((str(media / "list.jsonl"),), roots=("closed://a",)).list()
+    assert reasons(items) == [Reason.UNREADABLE]
+    assert len(items) == 2
+
+
+def test_folders_behind_links_are_looked_into_once(media: Path, tmp_path: Path) -> None:
+    far = tmp_path / "far"
+    far.mkdir()
+    (far / "d.mp4").write_bytes(b"d")
+    (far / "back").symlink_to(media)
+    for name, target in (("l1", far), ("l2", far), ("a-deep", media / "deep"), ("deep/loop", media)):
+        (media / name).symlink_to(target)
+    items = Sources((str(media),)).list()
+    assert names(items, media) == ["a.MOV", "b.mp4", "deep/c.webm", "l1/d.mp4"]
+    assert reasons(items) == []
+
+
+def test_a_link_to_a_folder_above_is_refused(media: Path, tmp_path: Path) -> None:
+    (tmp_path / "private.mp4").write_bytes(b"p")
+    (media / "up").symlink_to(tmp_path)
+    items = Sources((str(media),)).list()
+    assert names(items, media) == ["a.MOV", "b.mp4", "deep/c.webm", "up"]
+    assert reasons(items) == [Reason.NOT_A_FILE]
+
+
+def test_file_urls_are_local_paths_everywhere(media: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "o.mp4").write_bytes(b"o")
+    (other / "etc").symlink_to("/etc")
+    rows = [{"path": f"file://{other}/o.mp4"}, {"path": f"file://{other}/etc/passwd"}]
+    (media / "list.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    items = Sources((f"file://{media}/list.jsonl",), roots=(f"file://{other}",)).list()
+    assert [item.path for item in items if item.refused is None] == [str(other / "o.mp4")]
+    assert reasons(items) == [Reason.OUTSIDE_ROOT]
+
+
+def test_a_source_with_other_bytes_than_were_ingested_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"one")
+    row = {"path": str(path), "video_id": digest_of(str(path))[0][:20]}
+    fetcher = Fetcher()
+    assert fetcher.source(row) == str(path)
+    (tmp_path / "new").write_bytes(b"two")
+    os.utime(tmp_path / "new", ns=(0, path.stat().st_mtime_ns))
+    (tmp_path / "new").rename(path)
+    for _ in range(2):
+        with pytest.raises(MediaError, match="run `rushes ingest` again") as raised:
+            fetcher.source(row)
+        assert raised.value.reason is Reason.CHANGED
+    path.unlink()
+    with pytest.raises(MediaError) as raised:
+        fetcher.source(row)
+    assert raised.value.reason is Reason.NOT_FOUND
+    os.mkfifo(path)
+    with pytest.raises(MediaError) as raised:
+        fetcher.source(row)
+    assert raised.value.reason is Reason.NOT_A_FILE
+
+
+def test_a_source_is_hashed_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"one")
+    stamp = path.stat().st_mtime_ns
+    row = {"path": str(path), "video_id": digest_of(str(path))[0][:20]}
+    fetcher = Fetcher()
+    fetcher.source(row)
+    path.write_bytes(b"two")  # what only a second reading would see: the same inode, size and time
+    os.utime(path, ns=(stamp, stamp))
+    assert fetcher.source(row) == str(path)
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_holds_is_not(memory: Any) -> None:
+    code = """
+        import os, signal, sys, fsspec
+        from pipeline.sources import Fetcher
+        fsspec.filesystem("memory").pipe_file("/a.mp4", b"x")
+        print(Fetcher().local("memory://a.mp4"), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    lines = "\n".join(line.strip() for line in code.split("\n"))
+    dead = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True)
+    assert dead.returncode == -signal.SIGKILL
+    left = Path(dead.stdout.strip())
+    assert left.exists()
+    assert left.parent.name.startswith(SCRATCH)
+    first, second = Fetcher(), Fetcher()
+    kept = Path(first.local("memory://all/c.mp4"))
+    assert not left.parent.exists()
+    second.local("memory://all/c.mp4")
+    assert kept.exists()
+    first.close()
+    second.close()
+    assert not kept.parent.exists()

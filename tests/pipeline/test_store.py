@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipeline.store import TEMPORARY, Entry, Failure, Output, StorageError, Store, parquet_bytes
+from pipeline.store import TEMPORARY, Entry, Failure, Output, StorageError, Store, Torn, parquet_bytes
 
 TABLE = pa.table({"a": [1, 2, 3], "b": ["x", None, "z"]})
 
@@ -47,6 +47,29 @@ def test_an_entry_without_its_files_does_not_count(tmp_path: Path) -> None:
     )  # same size: damage is for verify to find
     (tmp_path / "part").write_bytes(b"")
     assert store.entry("step", "u") is None
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"step": "s"', b"[]", b'{"step": 1}', b"\xff"])
+def test_a_torn_entry_does_not_count_and_is_one_sentence(tmp_path: Path, torn: bytes) -> None:
+    store = Store(str(tmp_path))
+    assert store.recorded("step", "u") is None
+    store.record(Entry("step", "u"))
+    assert store.recorded("step", "u") == Entry("step", "u")
+    (tmp_path / "ledger/step/u.json").write_bytes(torn)
+    assert store.entry("step", "u") is None
+    with pytest.raises(Torn, match=r"ledger/step/u\.json .* is torn: run the same command again"):
+        store.recorded("step", "u")
+
+
+def test_only_an_empty_folder_is_pruned(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.put("folder/part", b"x", 1)
+    store.prune("folder")
+    store.prune("none")
+    assert (tmp_path / "folder/part").exists()
+    store.remove("folder/part")
+    store.prune("folder")
+    assert not (tmp_path / "folder").exists()
 
 
 def test_no_temporary_file_stays_and_none_is_listed(tmp_path: Path) -> None:
@@ -89,9 +112,12 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-@pytest.mark.parametrize("step", range(12))
-def test_killed_at_any_call_then_done_again_gives_the_same_files(tmp_path: Path, step: int) -> None:
-    """SIGKILL before the n-th system call of the protocol; the second try ends with the bytes of a first try."""
+CALLS = 13
+"""Calls to the filesystem of a put and its entry."""
+
+
+def protocol(root: Path) -> list[str]:
+    """A process that commits one file and its entry, and kills itself before the n-th call; n follows."""
     code = f"""
         import os, signal, sys
         from pipeline.store import Entry, Store
@@ -99,20 +125,31 @@ def test_killed_at_any_call_then_done_again_gives_the_same_files(tmp_path: Path,
         def watch(event, args):
             global calls
             if event in ("open", "os.link", "os.rename", "os.remove", "os.mkdir", "os.unlink"):
-                if event == "open" and {str(tmp_path)!r} not in str(args[0]):
+                if event == "open" and {str(root)!r} not in str(args[0]):
                     return
                 calls += 1
                 if calls == int(sys.argv[1]) + 1:
                     os.kill(os.getpid(), signal.SIGKILL)
-        store = Store({str(tmp_path)!r})
+        store = Store({str(root)!r})
         sys.addaudithook(watch)
         output = store.put("a/part", b"bytes", 1)
         store.record(Entry("a", "u", (output,), {{"n": 1}}))
         print("done", calls)
     """
-    run = [sys.executable, "-c", textwrap.dedent(code)]
+    return [sys.executable, "-c", textwrap.dedent(code)]
+
+
+def test_the_calls_of_the_protocol_are_all_tried(tmp_path: Path) -> None:
+    whole = subprocess.run([*protocol(tmp_path), "1000"], capture_output=True, text=True, check=True)
+    assert whole.stdout.split() == ["done", str(CALLS)]
+
+
+@pytest.mark.parametrize("step", range(CALLS))
+def test_killed_at_any_call_then_done_again_gives_the_same_files(tmp_path: Path, step: int) -> None:
+    """SIGKILL before the n-th system call of the protocol; the second try ends with the bytes of a first try."""
+    run = protocol(tmp_path)
     first = subprocess.run([*run, str(step)], capture_output=True, text=True, check=False)
-    assert first.returncode in (0, -9)
+    assert first.returncode == -9
     again = subprocess.run([*run, "1000"], capture_output=True, text=True, check=True)
     assert again.stdout.startswith("done")
     found = {

@@ -1,0 +1,209 @@
+"""The proof that a run is whole: the units that its settings ask for, their ledger entries, and every file of them.
+
+A step that is not done yet is no fault. An entry is lost when something that was made from it is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from jobs.run import NotReady, Run
+from jobs.shards import Shards
+from pipeline.recipe import Recipe
+from pipeline.shards import MANIFEST, Manifest, ShardError
+from pipeline.store import Entry, Output, StorageError, Store
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Reads entries and the files that they name, and notes what is wrong with them."""
+
+    store: Store
+    problems: list[str] = field(default_factory=list)
+
+    def entry(self, step: str, unit: str, needed: bool) -> Entry | None:
+        """A unit's entry, its files proved; None without one, a problem where it is `needed`."""
+        entry = self.recorded(step, unit, needed)
+        for output in entry.outputs if entry else ():
+            self.file(output)
+        return entry
+
+    def recorded(self, step: str, unit: str, needed: bool) -> Entry | None:
+        """A unit's entry, its files unseen."""
+        try:
+            entry = self.store.recorded(step, unit)
+        except StorageError as error:
+            self.problems.append(str(error))
+            return None
+        if entry is None and needed:
+            self.problems.append(f"ledger/{step}/{unit}.json is missing")
+        return entry
+
+    def file(self, output: Output) -> None:
+        """Looks at every byte of a file."""
+        try:
+            data = self.store.read(output.path)
+        except FileNotFoundError:
+            self.problems.append(f"{output.path} is missing")
+            return
+        except StorageError as error:
+            self.problems.append(str(error))
+            return
+        if hashlib.sha256(data).hexdigest() != output.sha256:
+            self.problems.append(f"{output.path} is damaged: its bytes are not those of the ledger")
+
+    def units(self, step: str) -> set[str]:
+        """Names of the units of a step that have an entry."""
+        return {name.removesuffix(".json") for name in self.store.names(f"ledger/{step}")}
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Reads every file of a run; `deep` decodes every clip of its shards too."""
+
+    shards: Shards
+    deep: bool = False
+
+    @property
+    def run(self) -> Run:
+        return self.shards.run
+
+    def problems(self) -> list[str]:
+        """Everything that is wrong, a line each; an empty list proves the run whole."""
+        ledger = Ledger(self.run.store)
+        try:
+            self._tables(ledger)
+        except (
+            NotReady,
+            StorageError,
+        ) as error:  # a table that the later units follow from: said, or not made yet
+            if isinstance(error, StorageError) and not ledger.problems:
+                ledger.problems.append(str(error))
+        for pool in self.run.config.shard.pools:
+            self._pool(ledger, self.shards.pools.recipe(pool))
+        return ledger.problems + list(self._sets())
+
+    # --- tables
+
+    def _tables(self, ledger: Ledger) -> None:
+        if self._videos(ledger):
+            parts = self._segments(ledger)
+            self._annotations(ledger, parts)
+            self._whole(ledger)
+
+    def _videos(self, ledger: Ledger) -> bool:
+        """Ingest's units and the videos made of them; are there videos?"""
+        try:
+            pointer = json.loads(self.run.store.read("videos.json"))
+            step, units, files = (pointer[name] for name in ("step", "units", "files"))
+        except FileNotFoundError:
+            early = ("probed@", "videos@")
+            if any(not name.startswith(early) for name in self.run.store.names("ledger")):
+                ledger.problems.append("videos.json is missing")
+            return False
+        except (ValueError, KeyError, TypeError):
+            ledger.problems.append("videos.json is damaged: delete it and run the same command again")
+            return False
+        for unit in units:
+            ledger.entry(step, unit, needed=True)
+        merged = f"videos@{step.split('@')[1]}"
+        for unit in sorted({PurePosixPath(path).stem.rsplit("-", 1)[0] for path in files}):
+            ledger.entry(merged, unit, needed=True)
+        return True
+
+    def _segments(self, ledger: Ledger) -> list[str]:
+        """Signals, shots and clips; names of the clips' parts."""
+        run, parts = self.run, []
+        annotated = {unit.rsplit("-", 1)[0] for planned in run.planned for unit in ledger.units(planned.step)}
+        for group in run.groups:
+            entry = ledger.entry(run.shots_step, group.name, needed=group.name in annotated)
+            for unit in group.units:
+                ledger.entry(run.signals_step, unit.name, needed=entry is not None)
+            paths = [PurePosixPath(output.path) for output in entry.outputs] if entry else []
+            parts += [path.stem for path in paths if path.parts[0].startswith("clips@")]
+        return parts
+
+    def _annotations(self, ledger: Ledger, parts: Iterable[str]) -> None:
+        """Every stage's annotation of every part."""
+        run = self.run
+        done = {planned.stage.name: ledger.units(planned.step) for planned in run.planned}
+        sharded = self._sharded(ledger)
+        for planned in run.planned:
+            name = planned.stage.name
+            built = set[str]().union(*(done[p.stage.name] for p in run.planned if name in p.stage.requires))
+            if sharded:
+                built |= {file.split(".")[0] for file in run.store.names(planned.step)}
+            for part in parts:
+                ledger.entry(planned.step, part, needed=part in built)
+
+    def _whole(self, ledger: Ledger) -> None:
+        """Duplicates, verdicts and balance."""
+        sharded = self._sharded(ledger)
+        needed: dict[str, bool] = {}
+        for recipe in self.shards.pools.recipes:
+            steps = list(self.shards.pools.steps(recipe))
+            for number, step in enumerate(steps):
+                later = any(ledger.units(one) for one in steps[number + 1 :])
+                left = sharded and bool(self.run.store.names(step))
+                needed[step] = needed.get(step, False) or later or left
+        for step, wanted in needed.items():
+            ledger.entry(step, "all", wanted)
+
+    def _sharded(self, ledger: Ledger) -> bool:
+        """Has a pool of the run shards?"""
+        store, pools = self.run.store, self.run.config.shard.pools
+        return any(
+            ledger.units(self.shards.task.step(pool)) or store.size(f"shards/{pool}/{MANIFEST}") is not None
+            for pool in pools
+        )
+
+    # --- shards
+
+    def _pool(self, ledger: Ledger, recipe: Recipe) -> None:
+        """A pool's entries against its manifest, which `_sets` compares with the files."""
+        step = self.shards.task.step(recipe.name)
+        manifest = self._manifest(recipe.name)
+        recorded = ledger.units(step)
+        if not recorded and manifest is None:
+            return
+        absent = f"shards/{recipe.name}/{MANIFEST} is missing"
+        try:
+            units = self.shards.plan(recipe).units if not ledger.problems else None
+        except NotReady:
+            units = None
+        if units is None:
+            if manifest is None and self.run.store.size(f"shards/{recipe.name}/{MANIFEST}") is None:
+                ledger.problems.append(absent)
+            return
+        files = {f"shards/{recipe.name}/{f.path}": f.sha256 for f in manifest.files} if manifest else {}
+        listed = {PurePosixPath(path).name.split(".")[0] for path in files}
+        entries = [ledger.recorded(step, one.name, needed=one.name in listed) for one in units]
+        if manifest is None and units and all(entries):
+            ledger.problems.append(absent)
+        for output in (output for entry in entries if entry for output in entry.outputs):
+            swept = manifest is not None and self.run.store.size(output.path) is None
+            if files.get(output.path) != output.sha256 and not swept:
+                ledger.file(output)
+
+    def _manifest(self, pool: str) -> Manifest | None:
+        try:
+            return self.shards.manifest(pool)
+        except (ShardError, StorageError):
+            return None  # `_sets` says what is wrong with it
+
+    def _sets(self) -> Iterator[str]:
+        """Every shard set with a manifest, against it."""
+        from pipeline.frames import Decoder
+        from pipeline.verify import verify
+
+        store = self.run.store
+        with Decoder() as decoder:
+            for pool in store.names("shards"):
+                if store.size(f"shards/{pool}/{MANIFEST}") is not None:
+                    found: list[Any] = verify(store.files, f"shards/{pool}", decoder=decoder, deep=self.deep)
+                    yield from (f"shards/{pool}: {problem}" for problem in found)
