@@ -60,19 +60,18 @@ class Track:
 
 
 def tracks(boxes: Sequence[Box], frames: Sequence[int], limits: Limits) -> list[Track]:
-    """The subjects, the main one first, then the others by weight; equals in the order of label and place.
+    """What is in the picture, the main one first, then the others by weight; equals in the order of label and place.
 
-    Empty where there are props alone.
-    Main is the heaviest of the label that weighs most in all, so that a crowd outweighs the bus behind it.
+    Main is the heaviest of the label that weighs most in all, so that a crowd outweighs the bus behind it; a prop only
+    where there is nothing else.
     """
     large = [box for box in boxes if box.area >= limits.area_min]
     labels = sorted({box.label for box in large})
     found = [track for label in labels for track in _of_label(label, large, frames, limits.evidence_min)]
-    leading = [track for track in found if TYPE_OF[track.label] not in PROPS]
-    if not leading:
+    if not found:
         return []
-    total = {label: sum(track.weight for track in leading if track.label == label) for label in labels}
-    main = max(leading, key=lambda one: (total[one.label], one.weight))
+    total = {label: sum(track.weight for track in found if track.label == label) for label in labels}
+    main = max(found, key=lambda one: (TYPE_OF[one.label] not in PROPS, total[one.label], one.weight))
     others = sorted((track for track in found if track is not main), key=lambda track: -track.weight)
     return [main, *others][: limits.most]
 
@@ -95,7 +94,10 @@ def _of_label(label: str, boxes: Sequence[Box], frames: Sequence[int], evidence_
 
 
 def subjects(found: Sequence[Track], limits: Limits) -> tuple[Subject, ...]:
-    """The caption's subjects of tracks, the first as the main one. Only type and place are said."""
+    """The caption's subjects of tracks, the first as the main one; none where it is a prop. Only type and place are
+    said."""
+    if not found or TYPE_OF[found[0].label] in PROPS:
+        return ()
     return tuple(
         Subject(
             TYPES=Types(type=TYPE_OF[track.label], sub_type=track.label.capitalize()),

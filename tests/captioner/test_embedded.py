@@ -109,6 +109,16 @@ def test_slow_motion_behind_a_subject_that_fills_the_picture_is_not_claimed(dx: 
     assert json.loads(caption(rows)["caption"])["camera_motion"] == says
 
 
+def test_a_thing_that_is_not_named_makes_slow_motion_doubtful_too() -> None:
+    """A globe that turns before a still camera: a bowl to the detector, and no pan."""
+    rows = upstream()
+    rows["flow"]["flow_dx"] = [0.03] * 8
+    for one in rows["objects"]["objects"]:
+        one["label"], one["x0"], one["x1"] = "bowl", 0.2, 0.8
+    said = json.loads(caption(rows)["caption"])
+    assert (said["subjects"], said["camera_motion"]) == ([], "")
+
+
 def test_a_lone_face_is_a_person() -> None:
     face = Box(0, "face", 0.9, 0.4, 0.2, 0.6, 0.6)
     body = Box(0, "person", 0.8, 0.3, 0.1, 0.7, 1.0)

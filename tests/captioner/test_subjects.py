@@ -58,7 +58,7 @@ def test_the_main_subject_is_the_largest_that_is_no_prop() -> None:
         ("Human", "Person", True),
         ("Furniture", "Dining table", False),
     ]
-    assert tracks(table, FRAMES, LIMITS) == []  # a prop alone is as likely something else
+    assert subjects(tracks(table, FRAMES, LIMITS), LIMITS) == ()  # a prop alone is as likely something else
 
 
 def test_a_crowd_outweighs_the_bus_behind_it() -> None:
