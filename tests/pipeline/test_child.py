@@ -18,6 +18,7 @@ GREETING = """
 import os, pickle, struct, sys, time
 from pipeline.answers import send
 out = os.fdopen(1, "wb")
+pickle.load(sys.stdin.buffer)  # its limits
 send(out, "part", True)
 send(out, "done")
 pickle.load(sys.stdin.buffer)  # the question: a child that left without it would break the parent's pipe

@@ -693,7 +693,7 @@ def test_pictures_that_would_fill_the_memory(decoder: Decoder, tmp_path: Path) -
 def test_a_late_answer_ends_the_child_and_the_next_call_works(make_video: Make, tmp_path: Path) -> None:
     slow = png(tmp_path / "slow.png", 6000, 5000, 5000)
     quick = make_video(tmp_path / "a.mp4", frames=5)
-    with Decoder(Limits(deadline_s=0.05, deadline_per_media_s=0.0)) as hasty:
+    with Decoder(Limits(deadline_s=0.002, deadline_per_media_s=0.0)) as hasty:
         assert refusal(hasty, slow) is Reason.DECODER_TIMEOUT
         assert isinstance(hasty.networkless, bool)  # a fresh child answers
     with Decoder(Limits(deadline_s=5.0, deadline_per_media_s=0.0)) as patient:
