@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -272,6 +273,11 @@ def test_a_full_disk_is_one_sentence_and_status_75(
     assert digests_of(tmp_path / "run") == digests_of(reference)
 
 
+def heed_ctrl_c() -> None:
+    """As at a terminal: what was started in the background of a script ignores it, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def descendants(pid: int) -> set[int]:
     import psutil
 
@@ -289,7 +295,7 @@ def test_a_signal_ends_the_run_at_once_and_leaves_nothing(
     small, reference = whole
     (tmp_path / "s.toml").write_text(dump(small.config()))
     args = ("run", "--config", tmp_path / "s.toml", "--out", tmp_path / "run", "--workers", workers)
-    driver = command(*args)
+    driver = command(*args, preexec_fn=heed_ctrl_c)
     deadline = time.monotonic() + 120
     while not list((tmp_path / "run").glob("videos.json")) and time.monotonic() < deadline:
         time.sleep(0.1)
