@@ -132,7 +132,7 @@ def dissect(film: Path) -> Pieces:
         shares |= _stage_shares(run, decoder)
         decoder.close()
         frames = sum(int(video["frame_count"]) for video in run.used.values())
-        tables = [run.store.table(part.output.path).to_pylist() for part in run.parts()]
+        tables = [run.store.table(part.output.path).to_pylist() for part in run.parts]
         lengths_s = [row["end_s"] - row["start_s"] for rows in tables for row in rows]
         return Pieces(shares, decoder.frames / frames, len(lengths_s), sum(lengths_s))
 
@@ -179,7 +179,7 @@ def _stage_shares(run: Run, decoder: CountingDecoder) -> dict[str, float]:
 
     models = {planned.stage.name: planned.stage.load() for planned in run.planned}
     spent: dict[str, float] = defaultdict(float)
-    for part in run.parts():
+    for part in run.parts:
         proxies = run.proxies(part.group)
         unit = annotate.Unit(part.name, part.output.path, part.group.videos, proxies, ())
         frames = annotate.Frames(run.store, unit, decoder, Fetcher())

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -15,6 +18,10 @@ from jobs.status import FAILED as FAILED
 from jobs.status import GATE as GATE
 from jobs.status import OK as OK
 from jobs.status import USAGE as USAGE
+
+if TYPE_CHECKING:
+    from jobs.config import Config
+    from jobs.run import Run
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -66,8 +73,42 @@ def status_of(error: BaseException) -> int | None:
 RUN = click.argument("run", type=click.Path(path_type=str))
 
 
-def execution(command: F) -> F:
-    """The options of every command that does work."""
+@dataclass(frozen=True)
+class How:
+    """What every command that does work is told beside what to do: other settings, and where to work."""
+
+    config: Path | None
+    overrides: tuple[str, ...]
+    workers: int | None
+    ray: str | None
+    quiet: bool
+
+    @contextmanager
+    def opened(self, out: str, found: Config) -> Iterator[Run]:
+        """The run directory with these settings, held for this process."""
+        from jobs import chain
+
+        with chain.opened(out, found, self.workers, self.ray, self.quiet) as made:
+            yield made
+
+    @contextmanager
+    def reopened(self, out: str) -> Iterator[Run]:
+        """A run that exists, with its own settings but for those given here."""
+        from jobs import chain
+
+        with self.opened(out, chain.reopened(out, self.config, self.overrides)) as made:
+            yield made
+
+
+def working(command: F) -> F:
+    """The options of every command that does work, handed over together as `how`."""
+
+    @wraps(command)
+    def told(**given: Any) -> Any:
+        how = How(**{field.name: given.pop(field.name) for field in fields(How)})
+        return command(how=how, **given)
+
+    options: Any = told
     for option in (
         click.option("--quiet", is_flag=True, help="Show no progress."),
         click.option(
@@ -76,14 +117,6 @@ def execution(command: F) -> F:
         click.option(
             "--workers", type=click.IntRange(0), help="Workers; 0 is this process. Default: one a CPU."
         ),
-    ):
-        command = option(command)
-    return command
-
-
-def settings(command: F) -> F:
-    """The options that change a run's settings."""
-    for option in (
         click.option(
             "--set",
             "overrides",
@@ -97,8 +130,8 @@ def settings(command: F) -> F:
             help="Settings file (TOML).",
         ),
     ):
-        command = option(command)
-    return command
+        options = option(options)
+    return cast(F, options)
 
 
 @click.group(cls=Rushes, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -138,8 +171,7 @@ def sourced(command: F) -> F:
 @click.option("--pool", "pools", multiple=True, help="A pool to write shards of.")
 @click.option("--seed", type=int, help="Seed of every random choice.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and do nothing.")
-@settings
-@execution
+@working
 def run(
     sources: tuple[str, ...],
     out: str,
@@ -148,11 +180,7 @@ def run(
     pools: tuple[str, ...],
     seed: int | None,
     dry_run: bool,
-    config: Path | None,
-    overrides: tuple[str, ...],
-    workers: int | None,
-    ray: str | None,
-    quiet: bool,
+    how: How,
 ) -> None:
     """Do everything: ingest, segment, annotate, caption, dedup, select, balance, shard, report."""
     from jobs import chain
@@ -164,35 +192,30 @@ def run(
         "ingest.roots": roots,
         "shard.pools": pools,
     }
-    found = chain.resolve(out, config, overrides, flags, need_sources=True)
+    found = chain.resolve(out, how.config, how.overrides, flags, need_sources=True)
     if dry_run:
         click.echo(chain.plan(out, found))
         return
-    with chain.opened(out, found, workers, ray, quiet) as made:
+    with how.opened(out, found) as made:
         status = chain.everything(made)
     sys.exit(status)
 
 
 @cli.command()
 @sourced
-@settings
-@execution
+@working
 def ingest(
     sources: tuple[str, ...],
     out: str,
     roots: tuple[str, ...],
-    config: Path | None,
-    overrides: tuple[str, ...],
-    workers: int | None,
-    ray: str | None,
-    quiet: bool,
+    how: How,
 ) -> None:
     """Probe and hash the sources; refuse what cannot be used, with its reason."""
     from jobs import chain
 
     flags = {"sources": sources, "ingest.roots": roots}
-    found = chain.resolve(out, config, overrides, flags, need_sources=True)
-    with chain.opened(out, found, workers, ray, quiet) as made:
+    found = chain.resolve(out, how.config, how.overrides, flags, need_sources=True)
+    with how.opened(out, found) as made:
         status = chain.step(made, "ingest")
     sys.exit(status)
 
@@ -202,19 +225,14 @@ def add_step(name: str, sentence: str) -> None:
 
     @cli.command(name, help=sentence)
     @RUN
-    @settings
-    @execution
+    @working
     def command(
         run: str,
-        config: Path | None,
-        overrides: tuple[str, ...],
-        workers: int | None,
-        ray: str | None,
-        quiet: bool,
+        how: How,
     ) -> None:
         from jobs import chain
 
-        with chain.opened(run, chain.reopened(run, config, overrides), workers, ray, quiet) as made:
+        with how.reopened(run) as made:
             status = chain.step(made, name)
         sys.exit(status)
 
@@ -233,20 +251,15 @@ for _name, _sentence in (
 
 @cli.command()
 @RUN
-@settings
-@execution
+@working
 def retry(
     run: str,
-    config: Path | None,
-    overrides: tuple[str, ...],
-    workers: int | None,
-    ray: str | None,
-    quiet: bool,
+    how: How,
 ) -> None:
     """Try again what failed, and only that; then do what follows from it."""
     from jobs import chain
 
-    with chain.opened(run, chain.reopened(run, config, overrides), workers, ray, quiet) as made:
+    with how.reopened(run) as made:
         status = chain.everything(made, retry=True)
     sys.exit(status)
 

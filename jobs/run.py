@@ -48,7 +48,7 @@ class Run:
 
     def _forget(self) -> None:
         """Drops what was read of the ledger: it is read again after every step that did something."""
-        for name in ("_videos_pointer", "videos", "used", "groups", "_parts", "_digests"):
+        for name in ("_videos_pointer", "videos", "used", "groups", "parts", "_digests"):
             self.__dict__.pop(name, None)
 
     # --- videos
@@ -123,12 +123,9 @@ class Run:
             self._shots, self._shots.step, self.groups, "videos", lambda group: len(group.videos), retry
         )
 
+    @cached_property
     def parts(self) -> list[Part]:
         """The parts of the clips table, in order, and the group each comes from."""
-        return self._parts
-
-    @cached_property
-    def _parts(self) -> list[Part]:
         found = []
         for group in self.groups:
             entry = self.entry(self._shots.step, group.name, "segment")
@@ -182,14 +179,12 @@ class Run:
         settings = self.config
         task = Annotate(self.store, tuple(chosen), read, settings.limits(), label, settings.ingest.decoder)
         units = [
-            self._unit(part, todo, retry)
-            for part in self.parts()
-            if (todo := self._open(part, chosen, retry))
+            self._unit(part, todo, retry) for part in self.parts if (todo := self._open(part, chosen, retry))
         ]
         for unit in units:
             for planned in read:
                 self.entry(planned.step, unit.name, "annotate")  # says what to run first where it is missing
-        rows = {part.name: part.output.rows for part in self.parts()}
+        rows = {part.name: part.output.rows for part in self.parts}
         self._work(task, units, "clips", sum(rows[unit.name] for unit in units), label)
         for planned in chosen:
             self._describe(planned)
@@ -205,7 +200,7 @@ class Run:
     def annotation_entries(self) -> Iterator[Entry]:
         """The entries of every stage and part that are done."""
         try:
-            parts = self.parts()
+            parts = self.parts
         except NotReady:
             return
         for planned in self.planned:
@@ -222,13 +217,13 @@ class Run:
     def snapshot(self, columns: Sequence[str]) -> str:
         """A fingerprint of all clips and of the annotations that hold these columns, as they are now."""
         planned = [one for one in self.planned if set(columns) & set(one.stage.columns.names)]
-        clips = fingerprint([part.output.sha256 for part in self.parts()])
+        clips = fingerprint([part.output.sha256 for part in self.parts])
         return fingerprint(clips, [self._digest(one) for one in planned])
 
     def _digest(self, planned: Planned) -> str:
         """A fingerprint of one stage's annotation of all parts."""
         if planned.step not in self._digests:
-            digests = [self.annotation(planned, part).sha256 for part in self.parts()]
+            digests = [self.annotation(planned, part).sha256 for part in self.parts]
             self._digests[planned.step] = fingerprint(digests)
         return self._digests[planned.step]
 
@@ -262,7 +257,7 @@ class Run:
 
     def _describe(self, planned: Planned) -> None:
         """Writes the annotation's stage.json: what made it."""
-        entries = [e for part in self.parts() if (e := self.store.entry(planned.step, part.name)) is not None]
+        entries = [e for part in self.parts if (e := self.store.entry(planned.step, part.name)) is not None]
         stage = planned.stage
         about = {
             "stage": stage.name,

@@ -32,7 +32,7 @@ def measurements(run: Run, columns: Sequence[str] | None = None) -> Iterator[pa.
     planned = [p for p in run.planned if _wanted(p, columns)]
     parts: list[Part] = []
     rows = 0
-    for part in run.parts():
+    for part in run.parts:
         parts.append(part)
         rows += part.output.rows
         if rows >= ROWS:
