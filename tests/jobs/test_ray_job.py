@@ -115,6 +115,50 @@ def test_a_cluster_without_its_token_is_one_sentence(head: Head, small: Any, tmp
     assert "Traceback" not in done.stderr
 
 
+def submitted(head: Head, command: list[str], cwd: Path) -> tuple[str, str]:
+    """How a submitted job ended, and what it said; asked for again and again, as nothing tells when to stop.
+
+    Raises:
+        AssertionError: It has not ended in four minutes.
+    """
+
+    def job(*arguments: str) -> str:
+        ray = [
+            sys.executable,
+            "-m",
+            "ray.scripts.scripts",
+            "job",
+            *arguments[:1],
+            "--address",
+            head.dashboard,
+        ]
+        done = subprocess.run(
+            [*ray, *arguments[1:]],
+            env=head.environment,
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        return done.stdout + done.stderr
+
+    deadline = time.monotonic() + 240
+    said = job("submit", "--no-wait", "--submission-id", "whole", *command)
+    # The head answers before the agent that starts jobs does.
+    while "No available agent" in said and time.monotonic() < deadline:
+        time.sleep(1)
+        said = job("submit", "--no-wait", "--submission-id", "whole", *command)
+    status = ""
+    while time.monotonic() < deadline:
+        answer = job("status", "whole")
+        status = next((end for end in ("succeeded", "failed", "stopped") if f"'whole' {end}" in answer), "")
+        if status:
+            return status, said + job("logs", "whole")
+        time.sleep(1)
+    raise AssertionError(said + job("status", "whole") + job("logs", "whole"))
+
+
 def test_a_job_with_the_repository_as_working_directory(
     head: Head, whole: tuple[Any, Path], tmp_path: Path, digests_of: Callable[[Path], dict[str, str]]
 ) -> None:
@@ -126,19 +170,10 @@ def test_a_job_with_the_repository_as_working_directory(
     source = tree / "pipeline/ingest.py"
     source.write_text(source.read_text().replace("\nVERSION = 1\n", "\nVERSION = 99\n"))
     (tmp_path / "s.toml").write_text(dump(small.config()))
-    command = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--address", head.dashboard]
-    command += ["--working-dir", str(tree), "--", sys.executable, "-m", "jobs.cli", "run"]
-    command += ["--config", str(tmp_path / "s.toml"), "--out", str(tmp_path / "run"), "--workers", "2"]
-    deadline = time.monotonic() + 120
-    while True:
-        done = subprocess.run(
-            command, env=head.environment, cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        # The head answers before the agent that starts jobs does.
-        if "No available agent" not in done.stdout + done.stderr or time.monotonic() > deadline:
-            break
-        time.sleep(1)
-    assert done.returncode == 0, done.stdout + done.stderr
+    arguments = ["--config", str(tmp_path / "s.toml"), "--out", str(tmp_path / "run"), "--workers", "2"]
+    command = ["--working-dir", str(tree), "--", sys.executable, "-m", "jobs.cli", "run", *arguments]
+    status, log = submitted(head, command, tmp_path)
+    assert status == "succeeded", log
     found, wanted = digests_of(tmp_path / "run"), digests_of(reference)
     assert len({name.split("@")[1][:8] for name in found if name.startswith("probed@")}) == 1
     shards = {name: digest for name, digest in wanted.items() if name.startswith("shards/")}
