@@ -30,10 +30,10 @@ demo: demo-media/.fetched ## the whole chain on real video, in minutes: shards a
 	$(BIN)/rushes run --config examples/demo.toml --out $(RUN) --workers $(WORKERS)
 
 test: demo-media/.fetched ## every test, fast and slow
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not promise"
 
 test-fast: $(VENV)/.weights ## the tests that take seconds
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow and not promise"
 
 check: $(VENV)/.installed ## format, lint, types
 	$(BIN)/ruff format --check .

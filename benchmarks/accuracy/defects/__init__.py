@@ -1,0 +1,1 @@
+"""The defects: one file a filter, each with a tuple DEFECTS."""
