@@ -19,7 +19,7 @@ from jobs.pools import CONCEPT_COLUMNS, DUPLICATE_COLUMNS, Pools, by_clip
 from jobs.progress import Progress
 from jobs.proof import Proof
 from jobs.run import NotReady, Run, caption_names, chosen_stages
-from jobs.shards import Shards
+from jobs.shards import CLEAN, Shards
 from jobs.status import FAILED
 from jobs.tables import origins, schema
 from pipeline import recipe as recipes
@@ -82,6 +82,10 @@ def check(config: Config) -> None:
         recipe = recipes.load(name)
         recipes.check(recipe, known)
         names.append(recipe.name)
+        if recipe.crop == "clean" and not set(CLEAN) <= set(known.names):
+            raise ConfigError(
+                f"{name} crops to the clean rectangle: the run's stages must have 'crop' among them"
+            )
         if recipe.balance and not set(CONCEPT_COLUMNS) <= set(known.names):
             raise ConfigError(f"{name} balances by concept: the run's stages must have 'caption' among them")
     if len(set(names)) < len(names):

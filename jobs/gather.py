@@ -21,6 +21,7 @@ from jobs.account import Account, PoolAccount
 from jobs.pools import CONCEPT_COLUMNS, Pools
 from jobs.report import (
     Card,
+    CropView,
     Distribution,
     FailureView,
     Histogram,
@@ -31,9 +32,11 @@ from jobs.report import (
     Timing,
 )
 from jobs.run import NotReady, Run
+from jobs.shards import BORDER, CLEAN, crop_of
 from jobs.tables import origins
 from pipeline import recipe as recipes
 from pipeline import whatif
+from pipeline.buckets import WHOLE
 from pipeline.recipe import Recipe, Rule
 from pipeline.scan import PROXIES
 from pipeline.store import StorageError
@@ -41,6 +44,10 @@ from pipeline.store import StorageError
 CARDS = 12
 """Clips on each contact sheet, drawn by a keyed hash."""
 PICTURES = 4
+CROPS = 6
+"""Clips shown before and after their crop."""
+CROP_CANDIDATES = 4096
+"""Kept clips looked through for them: of a pool of millions, a sample."""
 DURATION_EDGES_S = (2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 15.0, 30.0)
 
 
@@ -95,6 +102,7 @@ class Gather:
             licences=tuple(self._licences()),
             settings_toml=settings.dump(self.run.config),
             cards_pool=self._shown_pool.name if self._shown_pool else "",
+            crops=tuple(self._crops()),
         )
 
     # --- pools
@@ -236,6 +244,34 @@ class Gather:
             caption=tuple(caption_lines(caption)),
             caption_engine=row.get("caption_engine") or "",
         )
+
+    def _crops(self) -> Iterator[CropView]:
+        """Kept clips of the shown pool that its shards cut, drawn by the keyed hash of the sheets."""
+        pool = self._shown_pool
+        if self._table is None or pool is None:
+            return
+        named = [name for name in (*CLEAN, *BORDER, "crop_away") if name in self._table.column_names]
+        columns = ["clip_id", "video_id", "width", "height", *named]
+        kept = recipes.judge(pool, self._table).column("kept").to_numpy(zero_copy_only=False)
+        order = np.argsort(keyed_hash(self._table.column("clip_id"), self.run.config.seed))
+        order = order[kept[order]][:CROP_CANDIDATES]
+        slim = self._table.select(columns).take(pa.array(order))
+        crops = [crop_of(row, pool.crop) for batch in slim.to_batches() for row in batch.to_pylist()]
+        chosen = [number for number, crop in enumerate(crops) if crop != WHOLE][:CROPS]
+        pictures = self._pictures(order[chosen])
+        for number in chosen:
+            (row,) = slim.slice(number, 1).to_pylist()
+            shown = pictures.get(row["clip_id"])
+            if shown:
+                yield CropView(
+                    clip_id=row["clip_id"],
+                    source=self.run.used[row["video_id"]]["path"].rsplit("/", 1)[-1],
+                    image=shown[len(shown) // 2],
+                    width=row["width"],
+                    height=row["height"],
+                    crop=crops[number],
+                    away=tuple(row.get("crop_away") or ()) if pool.crop == "clean" else ("border",),
+                )
 
     def _pictures(self, rows: np.ndarray) -> dict[str, list[bytes]]:
         """Up to PICTURES JPEGs of each of these clips, evenly spread, from the proxy's first layer."""

@@ -121,6 +121,33 @@ class Card:
 
 
 @dataclass(frozen=True)
+class CropView:
+    """One frame of a clip, and the part of it that its shard keeps: what is cut away is crop instead of drop."""
+
+    clip_id: str
+    source: str
+    image: bytes
+    """JPEG of the whole upright picture, in the aspect of `width` and `height`."""
+    width: int
+    height: int
+    crop: tuple[float, float, float, float]
+    """x0, y0, x1, y1 as shares of the picture."""
+    away: tuple[str, ...]
+    """What it was cut for: border, subtitle, logo; empty where that is not recorded."""
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """x, y, width and height of the crop, in the units of `width` and `height`."""
+        x0, y0, x1, y1 = self.crop
+        return x0 * self.width, y0 * self.height, (x1 - x0) * self.width, (y1 - y0) * self.height
+
+    @property
+    def kept_ratio(self) -> float:
+        """Share of the picture's area that is kept."""
+        return (self.crop[2] - self.crop[0]) * (self.crop[3] - self.crop[1])
+
+
+@dataclass(frozen=True)
 class FailureView:
     """One item that could not be used or measured; `reason` is one of pipeline.reasons."""
 
@@ -164,6 +191,8 @@ class ReportData:
     settings_toml: str
     cards_pool: str = ""
     """The pool that kept or rejected the clips of the contact sheets."""
+    crops: tuple[CropView, ...] = ()
+    """Clips of that pool of which its shards show a part only."""
 
 
 def render(data: ReportData) -> str:

@@ -21,6 +21,7 @@ from pipeline.sharding import Cut, Encoding, Unit, WriteShards, unit
 from pipeline.shards import MANIFEST, Manifest, ShardFile, read_manifest
 from pipeline.store import Entry, Failure, StorageError
 
+CLEAN = ("crop_x0", "crop_y0", "crop_x1", "crop_y1")
 BORDER = ("border_left_ratio", "border_top_ratio", "border_right_ratio", "border_bottom_ratio")
 
 
@@ -69,7 +70,7 @@ class Shards:
         for batch in self.pools.measured():
             rows = batch.filter(pa.array(kept[start : start + batch.num_rows]))
             start += batch.num_rows
-            for row, cut in zip(_shapes(rows), self._cuts(rows), strict=True):
+            for row, cut in zip(_shapes(rows, recipe.crop), self._cuts(rows, recipe.crop), strict=True):
                 found = bucket_for(**row, buckets=recipe.buckets)
                 if isinstance(found, Bucket):
                     cuts[found].append(cut)
@@ -162,7 +163,7 @@ class Shards:
     def _fingerprints(self) -> dict[str, str]:
         return {planned.stage.name: planned.fingerprint for planned in self.run.planned}
 
-    def _cuts(self, rows: pa.Table) -> Iterator[Cut]:
+    def _cuts(self, rows: pa.Table, crop: str) -> Iterator[Cut]:
         scored = [
             field.name
             for field in rows.schema
@@ -183,7 +184,7 @@ class Shards:
                 end_frame=row["end_frame"],
                 start_s=row["start_s"],
                 end_s=row["end_s"],
-                crop=crop_of(row),
+                crop=crop_of(row, crop),
                 caption=row.get("caption"),
                 caption_engine=row.get("caption_engine"),
                 concept=concepts[number].as_py() if concepts is not None else None,
@@ -216,22 +217,26 @@ class Fate:
     """Clips whose shard is not written, or not planned while the balance is not made."""
 
 
-def crop_of(row: Mapping[str, Any]) -> Crop:
-    """The clean rectangle inside the clip's borders; the whole picture where they are not known."""
-    sides = [row.get(name) for name in BORDER]
+def crop_of(row: Mapping[str, Any], kind: str) -> Crop:
+    """The part of the picture that is used, by a recipe's `crop`; the whole where what it takes is not known."""
+    corners = [row.get(name) for name in CLEAN]
+    if kind == "clean" and not any(corner is None for corner in corners):
+        x0, y0, x1, y1 = (float(corner or 0.0) for corner in corners)
+        return (x0, y0, x1, y1)
+    sides = [None if kind == "none" else row.get(name) for name in BORDER]
     if any(side is None for side in sides):
         return WHOLE
     left, top, right, bottom = (float(side or 0.0) for side in sides)
     return (left, top, 1 - right, 1 - bottom)
 
 
-def _shapes(rows: pa.Table) -> Iterator[dict[str, Any]]:
+def _shapes(rows: pa.Table, crop: str) -> Iterator[dict[str, Any]]:
     for row in rows.to_pylist():
         yield {
             "duration_s": row["duration_s"],
             "fps": row["fps"],
             "width": row["width"],
             "height": row["height"],
-            "crop": crop_of(row),
+            "crop": crop_of(row, crop),
             "is_image": row["is_image"],
         }

@@ -1,6 +1,7 @@
 """Recipes: a pool's thresholds as TOML, and the verdict that they give over a table of measurements.
 
     from = "256p"                       # this pool is a part of that one: its rules hold here too
+    crop = "clean"                      # what its shards cut away: "none", "border" or "clean"
     [keep]                              # one rule a line
     black_ratio = { max = 0.2 }
     [keep.video]                        # rules for videos alone; [keep.image] for images alone
@@ -31,7 +32,9 @@ from pipeline.stage import fingerprint
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 """Where the recipes of this project lie."""
-KEYS = ("about", "from", "keep", "shard", "balance")
+KEYS = ("about", "from", "crop", "keep", "shard", "balance")
+CROPS = ("none", "border", "clean")
+"""What the shards of a pool cut away: nothing, the bars, or subtitles and logos too."""
 OPERATORS = ("min", "max", "equals", "in", "not_null")
 ROWS_A_STEP = 1 << 18
 """Rows judged at once: bounds memory to a few MiB a rule."""
@@ -101,6 +104,8 @@ class Recipe:
     """The keys of `[shard]`, the parents' under its own: see `buckets`."""
     balance: Mapping[str, Any] = field(default_factory=dict)
     """The keys of `[balance]`, not inherited: checked by balance.resample."""
+    crop: str = "border"
+    """One of CROPS; a pool has its parent's unless it says otherwise."""
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -124,7 +129,7 @@ class Recipe:
 
     @property
     def fingerprint(self) -> str:
-        """8 hex digits over all that decides a verdict; `[shard]` and `[balance]` are not in it."""
+        """8 hex digits over all that decides a verdict; `crop`, `[shard]` and `[balance]` are not in it."""
         return fingerprint("verdict", 1, [(rule.name, rule.threshold) for rule in self.rules])
 
 
@@ -145,7 +150,8 @@ def _load(name_or_path: str | Path, search: tuple[Path, ...], seen: tuple[Path, 
     unknown = sorted(set(document) - set(KEYS))
     if unknown:
         raise RecipeError(f"{path}: unknown key {unknown[0]}; a recipe has {', '.join(KEYS)}.")
-    for key, kind in (("about", str), ("from", str), ("keep", dict), ("shard", dict), ("balance", dict)):
+    texts, tables = ("about", "from", "crop"), ("keep", "shard", "balance")
+    for key, kind in (*((key, str) for key in texts), *((key, dict) for key in tables)):
         if not isinstance(document.get(key, kind()), kind):
             raise RecipeError(f"{path}: {key}: it must be {'text' if kind is str else 'a table'}.")
     parent = _load(document["from"], search, (*seen, path)) if "from" in document else None
@@ -159,7 +165,10 @@ def _load(name_or_path: str | Path, search: tuple[Path, ...], seen: tuple[Path, 
         about=document.get("about", ""),
         shard={**(parent.shard if parent else {}), **document.get("shard", {})},
         balance=document.get("balance", {}),
+        crop=document.get("crop", parent.crop if parent else "border"),
     )
+    if recipe.crop not in CROPS:
+        raise RecipeError(f"{path}: crop: it is {_text(recipe.crop)}, not one of {', '.join(CROPS)}.")
     try:
         buckets_from(recipe.shard)
     except ValueError as error:

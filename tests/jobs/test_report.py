@@ -12,6 +12,7 @@ import pytest
 from jobs.report import (
     Card,
     Counts,
+    CropView,
     Distribution,
     FailureView,
     Histogram,
@@ -221,6 +222,10 @@ def sample() -> ReportData:
         licences=(("films/", "CC BY 3.0, Blender Foundation"), ("phone/", "CC0")),
         settings_toml='sources = ["films/"]\nseed = 0\n\n[segment]\nmin_clip_s = 1.0\nmax_clip_s = 10.0\n',
         cards_pool="360p",
+        crops=(
+            CropView("c1", "film.mkv", picture(3), 1920, 1080, (0.0, 0.13, 1.0, 0.87), ("border",)),
+            CropView("c2", "talk.mp4", picture(5), 1280, 720, (0.0, 0.1, 1.0, 0.85), ("subtitle", "logo")),
+        ),
     )
 
 
@@ -238,6 +243,21 @@ def test_the_page_is_well_formed_and_says_what_happened() -> None:
     assert len(page.named("img")) == 40
     assert all(attrs["alt"] for attrs in page.named("img"))
     assert "text_area_ratio 0.081, 360p wants <= 0.05" in page.text
+
+
+def test_a_crop_is_shown_before_and_after() -> None:
+    page = Page(render(sample()))
+    assert "film.mkv · c1 · keeps 74 %, without border" in page.text
+    assert "talk.mp4 · c2 · keeps 75 %, without subtitle and logo" in page.text
+    views = [
+        attrs["viewbox"]
+        for attrs in page.named("svg")
+        if attrs.get("aria-label", "").startswith("What is kept")
+    ]
+    assert views == ["0.00 140.40 1920.00 799.20", "0.00 72.00 1280.00 540.00"]
+    pictures, kept = page.named("image"), page.named("use")
+    assert [f"#{attrs['id']}" for attrs in pictures] == [attrs["href"] for attrs in kept]
+    assert all(attrs["href"].startswith("data:image/jpeg;base64,") for attrs in pictures)
 
 
 @pytest.mark.parametrize(
@@ -311,6 +331,7 @@ def hostile() -> ReportData:
         licences=((HOSTILE, HOSTILE),),
         settings_toml=HOSTILE,
         cards_pool=HOSTILE,
+        crops=(dataclasses.replace(data.crops[0], clip_id=HOSTILE, source=HOSTILE, away=(HOSTILE,)),),
     )
 
 

@@ -274,7 +274,7 @@ def test_the_fingerprint_tells_close_thresholds_apart():
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("keeps = 1", "unknown key keeps; a recipe has about, from, keep, shard, balance"),
+        ("keeps = 1", "unknown key keeps; a recipe has about, from, crop, keep, shard, balance"),
         ("keep = 1", "keep: it must be a table"),
         ("from = 1", "from: it must be text"),
         ("about = []", "about: it must be text"),
@@ -301,6 +301,8 @@ def test_the_fingerprint_tells_close_thresholds_apart():
             r"r\.a: min 2 is above max 1 of r\.video\.a",
         ),
         ("[keep]\na = { max = 0.2 }\na = { max = 0.3 }", "it is not TOML: "),
+        ("crop = 'all'", 'crop: it is "all", not one of none, border, clean'),
+        ("crop = 1", "crop: it must be text"),
         ("[shard]\nresolution = 'big'", "shard: resolution is 'big'"),
         ("[shard]\ncrf = 18", "shard: unknown key crf"),
         ("from = 'nobody'", r"r\.toml: from: there is no recipe 'nobody'; there are .*\br\b"),
@@ -315,6 +317,14 @@ def test_a_wrong_recipe_is_one_sentence(tmp_path, text, sentence):
         load(path)
     assert str(tmp_path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_pool_crops_as_the_one_around_it(folder):
+    assert load("wide", [folder]).crop == "border"
+    (folder / "child.toml").write_text("from = 'wide'\ncrop = 'clean'")
+    (folder / "grandchild.toml").write_text("from = 'child'")
+    assert load("grandchild", [folder]).crop == "clean"
+    assert load("child", [folder]).fingerprint == load("wide", [folder]).fingerprint
 
 
 def test_rules_of_two_pools_that_leave_nothing(folder):
