@@ -180,6 +180,9 @@ def shown_frames(index: VideoIndex, spec: FrameSpec, start: int, end: int) -> li
 def shown_size(index: VideoIndex, spec: FrameSpec) -> tuple[int, int]:
     """(width, height) in pixels of the pictures that `spec` shows of this video."""
     width, height = index.width, index.height
+    if spec.fragments is not None:
+        side = spec.fragments * (spec.patch_px or 1)
+        return side, side
     if spec.patch_px is not None:
         side = min(spec.patch_px, width, height)
         return side, side

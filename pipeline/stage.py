@@ -47,6 +47,9 @@ class FrameSpec:
     """Scaled so that the shorter side has this many pixels, never enlarged; None keeps the source's size."""
     patch_px: int | None = None
     """Only the central square of this side, at the source's own resolution (smaller where the frame is)."""
+    fragments: int | None = None
+    """With `patch_px`: so many patches a side, one from the middle of each cell of a grid over the picture, spliced to
+    one square. Native detail of the whole picture at the size of a small one (Wu et al. 2022, FAST-VQA, 3.1)."""
     gray: bool = False
     """One luma channel instead of RGB."""
     pair: bool = False

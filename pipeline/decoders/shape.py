@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -26,7 +29,13 @@ class Pictures:
         self._turns = -(index.rotation_deg // 90)
         self._scaler = VideoReformatter()
         width, height = shown_size(index, spec)
-        self._cut = None if spec.patch_px is None else _Cut(index, width)
+        self._splice = None
+        self._cut = None
+        if spec.fragments is not None:
+            self._splice = _Splice(spec.fragments, spec.patch_px or 1)
+            width, height = self._splice.whole(index)
+        elif spec.patch_px is not None:
+            self._cut = _Cut(index, width)
         sideways = index.rotation_deg in (90, 270)
         self._width, self._height = (height, width) if sideways else (width, height)
 
@@ -35,7 +44,8 @@ class Pictures:
         part = frame if self._cut is None else self._cut.of(frame)
         matrix = guessed_matrix(frame) if frame.colorspace == UNSPECIFIED else None
         picture = _converted(self._scaler, part, self._width, self._height, self._kind, matrix)
-        return np.ascontiguousarray(np.rot90(picture, self._turns))
+        upright = np.rot90(picture, self._turns)
+        return np.ascontiguousarray(upright if self._splice is None else self._splice.of(upright))
 
 
 class Thumbs:
@@ -73,6 +83,33 @@ class _Cut:
 
     def of(self, frame: Any) -> Any:
         return self._graph.of(frame)
+
+
+@dataclass(frozen=True)
+class _Splice:
+    """Takes one patch out of the middle of each cell of a grid and puts them side by side."""
+
+    count: int
+    """Patches a side."""
+    patch: int
+    """Pixels a side of each."""
+
+    def whole(self, index: VideoIndex) -> tuple[int, int]:
+        """(width, height) of the picture to cut from: the video's own, enlarged where the patches would not fit."""
+        scale = max(Fraction(self.count * self.patch, min(index.width, index.height)), Fraction(1))
+        return math.ceil(index.width * scale), math.ceil(index.height * scale)
+
+    def of(self, picture: Picture) -> Picture:
+        """(count * patch, count * patch[, 3])."""
+        rows, columns = (self._places(side) for side in picture.shape[:2])
+        return picture[rows][:, columns]
+
+    def _places(self, side: int) -> npt.NDArray[np.int64]:
+        """Which lines of a side of the picture are taken: a run in the middle of each of `count` equal parts."""
+        cell = side // self.count
+        starts = np.arange(self.count) * cell + (cell - self.patch) // 2
+        lines: npt.NDArray[np.int64] = (starts[:, None] + np.arange(self.patch)).ravel()
+        return lines
 
 
 class _Graph:

@@ -259,6 +259,37 @@ def test_the_patch_is_the_centre_at_the_sources_resolution(
     np.testing.assert_allclose(shown.astype(int), noise[8:392, 128:512].astype(int), atol=2)
 
 
+def test_fragments_are_the_middles_of_a_grids_cells(
+    decoder: Decoder, make_video: Make, tmp_path: Path
+) -> None:
+    noise = np.random.default_rng(5).integers(0, 255, (50, 80, 3), dtype=np.uint8).repeat(4, 0).repeat(4, 1)
+    path = str(
+        make_video(
+            tmp_path / "f.mkv", frames=1, size=(320, 200), codec="ffv1", pix_fmt="bgr0", draw=lambda _: noise
+        )
+    )
+    index = VideoIndex.from_row(decoder.probe(path))
+    shown = decoder.read(path, index, [(0, 1)], FrameSpec(every_s=1, patch_px=16, fragments=3))[0].images[0]
+    assert shown.shape == (48, 48, 3)
+    for row in range(3):
+        for column in range(3):
+            top, left = row * 66 + 25, column * 106 + 45
+            patch = shown[row * 16 : row * 16 + 16, column * 16 : column * 16 + 16]
+            np.testing.assert_array_equal(patch, noise[top : top + 16, left : left + 16])
+
+
+def test_fragments_of_a_small_picture_are_enlarged(
+    decoder: Decoder, make_video: Make, tmp_path: Path
+) -> None:
+    path = str(make_video(tmp_path / "s.mp4", frames=1, size=(96, 64), rotation=90))
+    index = VideoIndex.from_row(decoder.probe(path))
+    for spec in (
+        FrameSpec(every_s=1, patch_px=32, fragments=7),
+        FrameSpec(1, patch_px=32, fragments=7, gray=True),
+    ):
+        assert decoder.read(path, index, [(0, 1)], spec)[0].images.shape[1:3] == (224, 224)
+
+
 def test_turned_patches_and_views_are_upright(decoder: Decoder, make_video: Make, tmp_path: Path) -> None:
     def lying(_: int) -> Any:
         upright = np.zeros((160, 96, 3), np.uint8)
