@@ -29,7 +29,7 @@ def span_id(video: str, start_frame: int, end_frame: int) -> str:
 
 VIDEOS = pa.schema(
     [
-        pa.field("video_id", pa.string()),  # null when the bytes could not be read
+        pa.field("video_id", pa.string()),  # null when it was refused: its bytes are then not hashed
         pa.field("path", pa.string()),  # as listed: a local path or a URL of a filesystem
         pa.field("sha256", pa.string()),
         pa.field("bytes", pa.int64()),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 import secrets
 import signal
+import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -13,6 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from pipeline import reaper
 
 LOCAL = {
     "RAY_AUTH_MODE": "token",
@@ -28,6 +34,7 @@ LOCAL = {
 }
 """Environment of a Ray that rushes starts itself; read when `ray` is imported."""
 
+TOKEN_PREFIX = "rushes-ray-token-"
 TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 GRACE_S = 15.0
 """For the runner to notice by itself that Ray is gone, and to leave in good order."""
@@ -59,7 +66,7 @@ def connect(address: str | None, workers: int) -> Any:
                 f"cannot reach {where}: {said}; check the address and the token, or use --workers 0"
             ) from error
     if address is None:
-        threading.Thread(target=_watch, args=(ray,), daemon=True).start()
+        threading.Thread(target=_watch, args=(ray, _reaper(ray)), daemon=True).start()
     return ray
 
 
@@ -77,7 +84,28 @@ def lost(ray: Any) -> str:
     return ", ".join(sorted(name for name, _ in node.dead_processes())) if node is not None else ""
 
 
-def _watch(ray: Any) -> None:
+def _reaper(ray: Any) -> subprocess.Popen[bytes]:
+    """A process that ends what is left of this Ray should this one be killed; it hears of it when this one leaves."""
+    node = ray._private.worker._global_node
+    numbers = [str(info.process.pid) for kind in node.all_processes.values() for info in kind]
+    token = os.environ.get("RAY_AUTH_TOKEN_PATH", "")
+    ours = token if Path(token).name.startswith(TOKEN_PREFIX) else ""
+    started = subprocess.Popen(
+        [sys.executable, "-I", "-S", reaper.__file__, node.get_session_dir_path(), ours, *numbers],
+        stdin=subprocess.PIPE,
+        start_new_session=True,  # what ends this process's group must leave it
+    )
+    atexit.register(_leave, started)
+    return started
+
+
+def _leave(started: subprocess.Popen[bytes]) -> None:
+    """Ends the reaper; Ray's logs stay to be read."""
+    with contextlib.suppress(BrokenPipeError):  # it was killed
+        started.communicate(b".")
+
+
+def _watch(ray: Any, started: subprocess.Popen[bytes]) -> None:
     """Ends this process when a Ray of its own has died: calls that wait for such a Ray never return."""
     while ray.is_initialized():
         time.sleep(1.0)
@@ -89,6 +117,7 @@ def _watch(ray: Any) -> None:
                     file=sys.stderr,
                 )
                 sys.stderr.flush()
+                _leave(started)
                 os._exit(os.EX_TEMPFAIL)
 
 
@@ -102,11 +131,16 @@ def disconnect() -> None:
 def _init(ray: Any, address: str | None, workers: int) -> None:
     if address is not None:
         ray.init(address=address, log_to_driver=False, logging_level="error")
-    else:
+        return
+    # Without a dashboard, Ray still starts the dashboard's process to report usage, and that asks the cloud which one
+    # it is (169.254.169.254 and a name server), reports or no reports. Where its port is taken it does not start.
+    with socket.create_server(("127.0.0.1", 0)) as taken:
         ray.init(
             address="local",  # otherwise one that runs on this machine already would be joined
             num_cpus=workers,
             include_dashboard=False,
+            dashboard_host="127.0.0.1",
+            dashboard_port=taken.getsockname()[1],
             object_store_memory=OBJECT_STORE_BYTES,
             log_to_driver=False,
             logging_level="error",
@@ -143,9 +177,7 @@ def _signals_kept() -> Iterator[None]:
 
 def _token_file() -> Path:
     """A fresh token that only this user can read; removed when this process ends."""
-    import atexit
-
-    handle, name = tempfile.mkstemp(prefix="rushes-ray-token-")
+    handle, name = tempfile.mkstemp(prefix=TOKEN_PREFIX)
     with os.fdopen(handle, "w") as file:
         file.write(secrets.token_hex(32))
     atexit.register(Path(name).unlink, missing_ok=True)

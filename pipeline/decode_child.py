@@ -19,8 +19,10 @@ from pipeline.decoders import guard
 
 if TYPE_CHECKING:
     from pipeline.frames import Limits
+    from pipeline.reasons import Reason
 
 Answer = Iterator[Any]
+STARVED = "decoding needs more memory than it may have"
 
 
 def main() -> None:
@@ -58,13 +60,24 @@ def _serve(answers: IO[bytes], command: Callable[..., Answer], args: list[Any]) 
         for part in command(*args):
             send(answers, "part", part)
     except MediaError as error:
-        send(answers, "error", error.reason, error.message)
+        send(answers, "error", *_judged(error.reason, error.message))
     except MemoryError:
-        send(answers, "error", Reason.DECODER_MEMORY, "decoding needs more memory than it may have")
+        send(answers, "error", Reason.DECODER_MEMORY, STARVED)
     except av.FFmpegError as error:
-        send(answers, "error", Reason.DECODE_ERROR, f"the decoder reports: {error.strerror}")
+        send(answers, "error", *_judged(Reason.DECODE_ERROR, f"the decoder reports: {error.strerror}"))
+    except OSError as error:
+        send(answers, "error", Reason.UNREADABLE, f"the storage failed: {error.strerror}")
     else:
         send(answers, "done")
+
+
+def _judged(reason: Reason, message: str) -> tuple[Reason, str]:
+    """The reason and the message of an error; damage that may be a want of memory is told as that."""
+    from pipeline.reasons import Reason
+
+    if reason is Reason.DECODE_ERROR and guard.was_short_of_memory():
+        return Reason.DECODER_MEMORY, STARVED
+    return reason, message
 
 
 def _loaded(limits: Limits, backend: str, alive: Callable[[], None]) -> dict[str, Callable[..., Answer]]:

@@ -46,8 +46,8 @@ THUMB_W, THUMB_H = 48, 27
 """Pixels of a thumbnail: what TransNetV2 looks at (arXiv 2008.04838, section 3)."""
 
 BACKENDS = ("pyav", "decord")
-PIECE_FRAMES = 2000
-"""A scan is asked for in pieces of this many frames, so that the child holds little."""
+PIECE_FRAMES, PIECE_S = 2000, 120.0
+"""A scan is asked for in pieces of at most so many frames and seconds, so that the child holds little."""
 SLICE_FRAMES = 250
 """The child gives a sign of life after this many decoded frames, and gets a new deadline."""
 NEARBY_FRAMES = SLICE_FRAMES
@@ -68,8 +68,11 @@ class Limits:
     max_duration_s: float = 86_400.0
     max_gap_s: float = 600.0
     """For which a frame may stand, the last one too; more is a broken clock, not a slow slide show."""
-    memory_bytes: int = 1536 << 20
-    """Address space beyond what the libraries take when loaded."""
+    max_bytes: int = 1 << 40
+    """Of a file: 1 TiB, a day at 100 Mb/s; files of holes and of the kernel's claim more."""
+    memory_bytes: int = 368 << 20
+    """Address space beyond what the libraries take when loaded: the process stays under 512 MiB. Enough for 4K in any
+    codec with as many reference frames as it knows; 8K may need more."""
     deadline_s: float = 30.0
     deadline_per_media_s: float = 2.0
     deadline_cap_s: float = 600.0
@@ -302,8 +305,8 @@ class Decoder:
 
     Every failure is a MediaError: the reasons of `probe` are those of the file and the container, and each call may
     raise decode_error, size_changes, decoder_crashed, decoder_timeout and decoder_memory. A crash is tried once more
-    in a fresh child first. Not for use by several threads; the thread that uses it must outlive the calls, because
-    the child dies with it.
+    in a fresh child first, and so is a want of memory in one that is not fresh. Not for use by several threads; the
+    thread that uses it must outlive the calls, because the child dies with it.
     """
 
     def __init__(self, limits: Limits = Limits(), backend: str = "pyav") -> None:
@@ -355,8 +358,9 @@ class Decoder:
             samples += self._tail.samples
             place = max(low, min(self._tail.last, high))
         self._tail = None
+        step = max(1, min(PIECE_FRAMES, int(PIECE_S * index.fps)))
         while place < high:
-            stop = min(place + PIECE_FRAMES, high)
+            stop = min(place + step, high)
             args = (token, index, place, stop, max(start, place))
             step_s = self._slice_deadline(index)
             build = partial(_scanned, count=stop - place)
@@ -429,16 +433,23 @@ class Decoder:
         whole_s: float,
         build: Callable[[list[Any]], T],
     ) -> T:
-        """What `build` makes of all that the child answers; a child that died or was killed is replaced."""
+        """What `build` makes of all that the child answers; a child that died or was killed is replaced.
+
+        Memory runs out for good in a fresh child alone: what other files have left in one that has worked before must
+        not decide about this one.
+        """
         request = (command, _resolved(path), *args)
         for last_try in (False, True):
+            fresh = self._child is None
             try:
                 return self._started().ask(request, step_s, whole_s, build)
             except MediaError as error:
                 lost = error.reason in (Reason.DECODER_CRASHED, Reason.DECODER_TIMEOUT, Reason.DECODER_MEMORY)
                 if lost:
                     self.close()
-                if error.reason is not Reason.DECODER_CRASHED or last_try:
+                again = error.reason is Reason.DECODER_CRASHED
+                again |= error.reason is Reason.DECODER_MEMORY and not fresh
+                if last_try or not again:
                     raise
         raise AssertionError("unreachable")
 

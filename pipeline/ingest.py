@@ -15,7 +15,7 @@ from pipeline.clip import VIDEOS, video_id
 from pipeline.frames import Decoder, Limits
 from pipeline.reasons import MediaError, Reason
 from pipeline.runner import Done
-from pipeline.sources import Fetcher, Item, digest_of, partition
+from pipeline.sources import Fetcher, Item, digest_of, partition, stamp_of
 from pipeline.stage import fingerprint
 from pipeline.store import Entry, Failure, Output, Store
 
@@ -107,10 +107,16 @@ class Ingest:
                 raise MediaError(*item.refused)
             if deaths:
                 raise MediaError(Reason.WORKER_DIED, f"{deaths} workers died while probing it")
+            if item.bytes > self.limits.max_bytes:
+                raise MediaError(Reason.TOO_LARGE, f"it has {item.bytes} bytes")
             local = state.fetcher.local(item.path)
-            row["sha256"], row["bytes"] = digest_of(local)
-            row["video_id"] = video_id(row["sha256"])
-            row |= state.decoder.probe(local)
+            # What is no media is not read to its end: it may have none that anybody would live to see.
+            seen = stamp_of(local)
+            facts = state.decoder.probe(local)
+            sha256, row["bytes"] = digest_of(local)
+            if stamp_of(local) != seen:
+                raise MediaError(Reason.CHANGED, "it changed while it was looked at")
+            row |= facts | {"sha256": sha256, "video_id": video_id(sha256)}
         except MediaError as error:
             row |= {"status": "refused", "reason": str(error.reason), "message": error.message}
         return row

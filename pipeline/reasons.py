@@ -16,13 +16,13 @@ class Reason(StrEnum):
     OUTSIDE_ROOT = "outside_root"  # a manifest names a path outside its root
     BAD_ROW = "bad_row"  # a manifest row without a usable path
     DUPLICATE = "duplicate"  # the same bytes as another item of this run
-    CHANGED = "changed"  # the bytes are no longer those that were ingested
+    CHANGED = "changed"  # the bytes are no longer those that were ingested, or change while they are
     # the container
     NOT_MEDIA = "not_media"  # no demuxer of the allow-list opens it
     NO_VIDEO = "no_video"  # audio, subtitles or cover art only
     UNSUPPORTED_CODEC = "unsupported_codec"  # no decoder, or one outside the allow-list
     NO_FRAMES = "no_frames"  # a video stream without a single frame
-    TOO_LARGE = "too_large"  # claims more pixels, frames or seconds than the limits
+    TOO_LARGE = "too_large"  # more bytes, pixels, frames or seconds than the limits
     TOO_SMALL = "too_small"  # a picture side under 16 pixels
     BAD_TIMESTAMPS = "bad_timestamps"  # missing, repeated or wildly spaced timestamps
     SIZE_CHANGES = "size_changes"  # the picture size changes mid-stream

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.decoders.formats import AUDIO_CODECS
-from pipeline.decoders.pyav import only
+from pipeline.decoders.pyav import only, packets_of
 
 RATE_HZ = 48_000
 """Every clip's sound has this rate, so that clips of equal length have equally many samples."""
@@ -70,7 +70,7 @@ def _decoded(
     early_s = start_s - WARM_UP_S
     if may_seek and early_s > 0:
         container.seek(int(early_s / stream.time_base), stream=stream)
-    for packet in container.demux(stream):
+    for packet in packets_of(container, stream):
         time_s = None if packet.pts is None else packet.pts * stream.time_base
         if time_s is not None and time_s < start_s:
             continue

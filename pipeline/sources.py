@@ -19,11 +19,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.clip import video_id
+from pipeline.credentials import WAY_OUT, carries_credentials, redacted
 from pipeline.reasons import MediaError, Reason
 from pipeline.store import StorageError, storage_faults
 
@@ -38,6 +40,10 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MANIFEST_SUFFIXES = frozenset((".csv", ".jsonl", ".parquet"))
 MAX_NESTING = 64
 """Levels of a manifest's JSON row; deeper ones could not be written again."""
+UNDONE = 3
+"""Times that a percent sign may stand for a percent sign in a URL of a manifest. Ours."""
+HASHED_BYTES = 1 << 20
+"""Read at once to be hashed."""
 SCRATCH = "rushes-fetch-"
 """How the names of scratch folders begin."""
 
@@ -142,6 +148,9 @@ class Sources:
         path = named if is_url(named) else os.path.normpath(os.path.join(folder, named))
         if is_url(folder) and not is_url(named):
             path = named if os.path.isabs(named) else f"{folder}/{named}"
+        if carries_credentials(path):  # before anything repeats it
+            message = f"the URL of row {number} {WAY_OUT}"
+            return Item(path=here, extra=extra, refused=(Reason.BAD_ROW, message))
         if not any(_inside(path, root) for root in roots):
             message = f"row {number} names {cell!r}, outside {folder}: add its folder with --root"
             return Item(path=here, extra=extra, refused=(Reason.OUTSIDE_ROOT, message))
@@ -153,7 +162,7 @@ class Sources:
         except FileNotFoundError:
             return Item(path=path, extra=extra, refused=(Reason.NOT_FOUND, "nothing is stored there"))
         except storage_faults() as error:
-            message = f"the storage failed: {type(error).__name__}: {error}"
+            message = f"the storage failed: {type(error).__name__}: {redacted(str(error))}"
             return Item(path=path, extra=extra, refused=(Reason.UNREADABLE, message))
 
 
@@ -188,6 +197,8 @@ def filesystem(url: str) -> tuple[Any, str]:
     """The fsspec filesystem of a URL and the path on it."""
     import fsspec
 
+    if carries_credentials(url):
+        raise SourceError(f"{redacted(url)} {WAY_OUT}")
     try:
         fs, path = fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as error:
@@ -248,6 +259,9 @@ def _refusal(path: str, reason: Reason, message: str) -> Item:
 
 def _remote_item(fs: Any, path: str, info: Mapping[str, Any], extra: Mapping[str, Any] | None = None) -> Item:
     name = str(fs.unstrip_protocol(path))
+    if carries_credentials(name):
+        message = "its name is that of a URL with credentials: rename it"
+        return Item(redacted(name), extra=extra or {}, refused=(Reason.UNREADABLE, message))
     if info.get("type") == "directory":
         return Item(name, extra=extra or {}, refused=(Reason.NOT_A_FILE, "not a regular file"))
     changed = info.get("LastModified") or info.get("mtime") or 0
@@ -259,8 +273,22 @@ def _inside(path: str, root: str) -> bool:
     if is_url(path) != is_url(root):
         return False
     if is_url(path):
-        return path.startswith(root.rstrip("/") + "/") and ".." not in path.split("/")
+        top = root.rstrip("/") + "/"
+        return path.startswith(top) and not _climbs(path.removeprefix(top))
     return os.path.commonpath([os.path.realpath(path), os.path.realpath(root)]) == os.path.realpath(root)
+
+
+def _climbs(path: str) -> bool:
+    """May any client or server take this rest of a URL for a way up, or for another address?
+
+    Clients undo %2e and leave out tabs and line ends (WHATWG URL, 4.4), servers undo %2f or cut at a semicolon, Windows
+    takes backslashes, and fsspec chains addresses by two colons.
+    """
+    plain = path
+    for _ in range(UNDONE):
+        plain = unquote(plain)
+    parts = (part.split(";")[0].strip() for part in plain.replace("\\", "/").split("/"))
+    return plain != unquote(plain) or "::" in plain or any(ord(sign) < 32 for sign in plain) or ".." in parts
 
 
 def _manifest_bytes(path: Path) -> bytes:
@@ -337,14 +365,37 @@ def _is_shallow(value: Any, levels: int) -> bool:
 
 
 def digest_of(path: str) -> tuple[str, int]:
-    """The file's sha256 (hex) and size; opened so that a FIFO or a device cannot block."""
+    """The file's sha256 (hex) and size; opened so that a FIFO or a device cannot block.
+
+    Reads as many bytes as the system says that there are: some files of the kernel's have no end.
+    """
+    digest = hashlib.sha256()
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return digest, file.tell()
+        with os.fdopen(handle, "rb", buffering=0) as file:
+            size = left = os.fstat(handle).st_size
+            while left and (block := file.read(min(left, HASHED_BYTES))):
+                digest.update(block)
+                left -= len(block)
+            return digest.hexdigest(), size - left
     except OSError as error:
         raise _lost(error) from error
+
+
+def stamp_of(path: str) -> tuple[int, int, int, int]:
+    """Device, inode, size and modification time (ns) of a file: others, once it is another or has other bytes.
+
+    Raises MediaError: not_found, not_a_file, unreadable.
+    """
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise _lost(error) from error
+    except ValueError as error:  # no file can have this name
+        raise MediaError(Reason.NOT_FOUND, "no such file") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise MediaError(Reason.NOT_A_FILE, "not a regular file")
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _lost(error: OSError) -> MediaError:
@@ -378,13 +429,7 @@ class Fetcher:
         return path
 
     def _digest(self, path: str) -> str:
-        try:
-            status = os.stat(path)
-        except OSError as error:
-            raise _lost(error) from error
-        if not stat.S_ISREG(status.st_mode):
-            raise MediaError(Reason.NOT_A_FILE, "not a regular file")
-        seen = (path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        seen = (path, *stamp_of(path))
         if seen not in self._digests:
             self._digests[seen] = digest_of(path)[0]
         return self._digests[seen]
@@ -413,7 +458,8 @@ class Fetcher:
                 raise StorageError(
                     f"no room for a copy of {path} in {self._folder}: free some space"
                 ) from error
-            raise MediaError(Reason.UNREADABLE, f"{path} could not be fetched: {error}") from error
+            message = f"{path} could not be fetched: {redacted(str(error))}"
+            raise MediaError(Reason.UNREADABLE, message) from error
         return target
 
     def _make_room(self, size: int) -> None:

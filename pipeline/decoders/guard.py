@@ -36,6 +36,10 @@ def isolate(parent: int) -> bool:
     return bool(libc.unshare(CLONE_NEWNET) == 0 or libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0)
 
 
+SHORT_BYTES = 80 << 20
+"""A process that came so near to its bound may have failed for want of memory: the luma of an 8K frame of 10 bits."""
+
+
 def bound_memory(extra_bytes: int) -> None:
     """Lets the address space grow by `extra_bytes` beyond what the loaded libraries take now."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -44,6 +48,17 @@ def bound_memory(extra_bytes: int) -> None:
     if hard != resource.RLIM_INFINITY:
         most = min(most, hard)
     resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+
+
+def was_short_of_memory() -> bool:
+    """Whether this process has been so near to its bound that what failed may have failed for that.
+
+    Decoders that get no memory for a picture say that the data is damaged.
+    """
+    most = resource.getrlimit(resource.RLIMIT_AS)[0]
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (peak,) = (int(line.split()[1]) * 1024 for line in lines if line.startswith("VmPeak:"))
+    return most != resource.RLIM_INFINITY and peak > most - SHORT_BYTES
 
 
 class Source:
@@ -60,7 +75,11 @@ class Source:
         return os.read(self._handle, count)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return os.lseek(self._handle, offset, whence)
+        """The new place; negative where there is none such, as demuxers ask for when a header lies."""
+        try:
+            return os.lseek(self._handle, offset, whence)
+        except (OSError, OverflowError):
+            return -errno.EINVAL
 
     def tell(self) -> int:
         return os.lseek(self._handle, 0, os.SEEK_CUR)

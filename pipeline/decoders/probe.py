@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pipeline.decoders.extent import claimed_bytes, claimed_size
 from pipeline.decoders.formats import IMAGE_FORMATS
 from pipeline.decoders.guard import Source, open_file
-from pipeline.decoders.pyav import UNSTAMPED, decoded, only, open_media, video_stream
+from pipeline.decoders.pyav import OPEN_ENDED, UNSTAMPED, decoded, only, open_media, packets_of, video_stream
 from pipeline.frames import Limits, pack_pts
 from pipeline.reasons import MediaError, Reason
 
@@ -28,6 +28,8 @@ HDR_TRANSFERS = (16, 18)
 """PQ and HLG: ITU-T H.273, TransferCharacteristics."""
 PROGRESSIVE_ORDERS = (0, 1)
 """AV_FIELD_UNKNOWN and AV_FIELD_PROGRESSIVE."""
+MOST_REORDERED = 16
+"""Frames that may be decoded before one that is shown earlier: the most of H.264 and HEVC (H.264 A.3, H.265 A.4)."""
 ALIVE_PACKETS = 2000
 SAME_RATE = 1e-5
 """Ratio: far below the 1e-3 between 30 and 29.97 fps, far above the nanoseconds that Matroska rounds to."""
@@ -47,6 +49,8 @@ class _Packets:
     """Packets that an edit list hides."""
     leading: int = 0
     """Packets shown before the first key frame: they lean on what is not there."""
+    late: int = 0
+    """Those of them that come after it in the file, as open groups of pictures have some."""
     damaged: int = 0
     end_s: float = 0.0
     """Where the longest stream ends."""
@@ -127,7 +131,7 @@ def _packets(container: Any, stream: Any, limits: Limits, alive: Callable[[], No
     found = _Packets()
     key_stamp: int | None = None
     try:
-        for count, packet in enumerate(container.demux()):
+        for count, packet in enumerate(packets_of(container)):
             if count % ALIVE_PACKETS == ALIVE_PACKETS - 1:
                 alive()
             if packet.pts is not None:
@@ -146,6 +150,7 @@ def _packets(container: Any, stream: Any, limits: Limits, alive: Callable[[], No
                 found.hidden += 1
             elif key_stamp is None or packet.pts < key_stamp:
                 found.leading += 1
+                found.late += key_stamp is not None
             else:
                 found.stamps.append(packet.pts)
                 found.durations.append(packet.duration or 0)
@@ -155,6 +160,10 @@ def _packets(container: Any, stream: Any, limits: Limits, alive: Callable[[], No
         raise
     except av.FFmpegError as error:
         raise MediaError(Reason.TRUNCATED, "the file ends, or is damaged, within a frame") from error
+    if found.late > MOST_REORDERED:
+        raise MediaError(
+            Reason.BAD_TIMESTAMPS, f"{found.late} frames come after the key frame that they precede"
+        )
     if not found.stamps and not found.unstamped:
         raise MediaError(Reason.NO_FRAMES, "the video stream has no frames")
     return found
@@ -188,7 +197,7 @@ def _first_frame(path: str, limits: Limits) -> dict[str, Any]:
         stream = video_stream(container, limits)
         only(container, stream)
         aspect = stream.sample_aspect_ratio or Fraction(1)
-        frame = next(decoded(container.demux(stream)), None)
+        frame = next(decoded(packets_of(container, stream)), None)
         if frame is None:
             raise MediaError(Reason.NO_FRAMES, "the decoder gives no frame")
         interlaced = frame.interlaced_frame or stream.codec_context.field_order not in PROGRESSIVE_ORDERS
@@ -230,10 +239,14 @@ def _timestamps(
     with closing(open_media(path, limits)) as container:
         stream = video_stream(container, limits)
         only(container, stream)
-        for count, frame in enumerate(decoded(container.demux(stream))):
+        for count, frame in enumerate(decoded(packets_of(container, stream))):
             if count % ALIVE_PACKETS == 0:
                 alive()
             stamps.append(frame.pts)
+    if kind in OPEN_ENDED and len(stamps) > 2 and None not in (head := stamps[:-1]):
+        last = stamps[-1]
+        if last is None or last <= head[-1]:
+            stamps[-1] = head[-1] + int(np.median(np.diff(np.asarray(head, dtype=np.int64))))
     if not stamps or None in stamps or np.any(np.diff(np.asarray(stamps, dtype=np.int64)) <= 0):
         raise MediaError(Reason.BAD_TIMESTAMPS, "timestamps are missing or repeated")
     return np.asarray(stamps, dtype=np.int64)

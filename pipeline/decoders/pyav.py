@@ -12,8 +12,10 @@ from pipeline.decoders.guard import BUFFER_BYTES, open_file
 from pipeline.frames import SLICE_FRAMES, Limits, VideoIndex
 from pipeline.reasons import MediaError, Reason
 
-UNSTAMPED = ("avi",)
+UNSTAMPED = ("avi", "mxf")
 """Containers that number packets, not pictures: their frames are counted, as stamps of reordered ones are guesses."""
+OPEN_ENDED = ("mpeg",)
+"""Containers whose last picture may be without a stamp, for it is told from the packets that follow."""
 NEIGHBOURS = 2
 """Frames decoded before a span and after it where fields are woven: a deinterlacer looks at the ones beside."""
 SEEK_TRIES = 4
@@ -74,6 +76,17 @@ def video_stream(container: Any, limits: Limits) -> Any:
     return stream
 
 
+def packets_of(container: Any, *streams: Any) -> Iterator[Any]:
+    """The packets of these streams, or of all, and at the end an empty one for each, which ends its decoder.
+
+    Streams that appear on the way, as in MPEG-TS, are not among them.
+    """
+    try:
+        yield from container.demux(*streams)
+    except IndexError:  # PyAV, at the very end, has an empty packet for the streams that it did not know, too
+        return
+
+
 def iter_frames(
     container: Any,
     index: VideoIndex,
@@ -122,7 +135,7 @@ def _decoded(
         if place == end:
             return
         container.seek(int(index.pts[0]) - _second(stream), stream=stream)
-    for number, frame in _matched(decoded(container.demux(stream)), index, place, end, alive):
+    for number, frame in _matched(decoded(packets_of(container, stream)), index, place, end, alive):
         yield number, frame
         place = number + 1
     if place < end:
@@ -136,13 +149,21 @@ def _matched(
     counted = index.container in UNSTAMPED
     stamps = index.pts[start:end].tolist()
     width, height = index.coded_width, index.coded_height
+    # Where the end may be open: the stamps of the last but one picture, and of the one just seen.
+    last_but_one = int(index.pts[-2]) if index.container in OPEN_ENDED and index.frame_count > 1 else None
+    before = None
     place = 0
     for passed, frame in enumerate(found):
+        ended = before is not None and before == last_but_one and (frame.pts is None or frame.pts <= before)
+        before = frame.pts
         if passed % SLICE_FRAMES == SLICE_FRAMES - 1:
             alive()
         if counted:
             if passed < start:
                 continue
+        elif ended:
+            if start + place < index.frame_count - 1:
+                return
         elif frame.pts is None or frame.pts < stamps[place]:
             continue
         elif frame.pts > stamps[place]:
@@ -181,7 +202,7 @@ def _from_key_frame(container: Any, stream: Any, stamp: int) -> Iterator[Any]:
     target = stamp
     for _ in range(SEEK_TRIES):
         container.seek(target, stream=stream)
-        packets = container.demux(stream)
+        packets = packets_of(container, stream)
         first = next(packets, None)
         if first is None or first.pts is None:
             return

@@ -512,6 +512,14 @@ def test_a_gap_of_years(decoder: Decoder, make_video: Make, tmp_path: Path) -> N
     assert refusal(decoder, path) is Reason.BAD_TIMESTAMPS
 
 
+def test_frames_in_backward_order(decoder: Decoder, tmp_path: Path) -> None:
+    """Only what an open group of pictures may hold is left out in silence, not most of the film."""
+    from benchmarks.hostile.corpus import base, retimed
+
+    (tmp_path / "b.mkv").write_bytes(retimed(base("mkv"), lambda k: 2000 - 40 * k))
+    assert refusal(decoder, tmp_path / "b.mkv") is Reason.BAD_TIMESTAMPS
+
+
 def held(source: Path, path: Path, seconds: int) -> Path:
     """The same video, whose last frame says that it stands for so long."""
     import av
@@ -793,6 +801,26 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
         assert refusal(small, path) is Reason.DECODER_MEMORY
     with Decoder() as decoder:
         assert decoder.probe(str(path))["width"] == 6000
+
+
+@pytest.mark.slow
+def test_memory_runs_out_in_a_fresh_child_alone(make_video: Make, tmp_path: Path) -> None:
+    """What one file has taken must not decide about the next; a picture that needs too much is refused twice alike."""
+    large = png(tmp_path / "large.png", 5500, 5500, 5500)  # 91 MB
+    path = make_video(tmp_path / "a.mp4", frames=24)
+    with Decoder(Limits(memory_bytes=160 << 20)) as small:
+        index = VideoIndex.from_row(small.probe(str(path)))
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2 : len(data) // 2 + 200] = bytes(200)
+        path.write_bytes(bytes(data))
+        assert small.probe(str(large))["width"] == 5500
+        used = child_of(os.getpid())
+        with pytest.raises(MediaError) as caught:
+            small.scan(str(path), index, 0, 24, 0)
+        assert caught.value.reason is Reason.DECODE_ERROR
+        assert child_of(os.getpid()) != used  # so it was tried once more
+    with Decoder(Limits(memory_bytes=60 << 20)) as smaller:
+        assert [refusal(smaller, large) for _ in range(2)] == [Reason.DECODER_MEMORY] * 2
 
 
 def test_the_child_dies_with_its_parent(make_video: Make, tmp_path: Path) -> None:

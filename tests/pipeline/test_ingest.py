@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.clip import VIDEOS
-from pipeline.ingest import Ingest, as_json, digest_of, mark_duplicates, merge
+from pipeline.frames import Decoder
+from pipeline.ingest import Hands, Ingest, as_json, digest_of, mark_duplicates, merge
 from pipeline.reasons import MediaError, Reason
 from pipeline.runner import Done
-from pipeline.sources import Item, Sources
+from pipeline.sources import Fetcher, Item, Sources, local_item
 from pipeline.store import Store
 
 
@@ -150,6 +153,40 @@ def test_digest_of_what_cannot_be_read(tmp_path: Path, name: str, reason: Reason
     with pytest.raises(MediaError) as raised:
         digest_of(str(tmp_path / name))
     assert raised.value.reason is reason
+
+
+def test_a_digest_has_an_end_though_the_file_has_none() -> None:
+    """A file of the kernel's that calls itself empty and gives bytes for as long as anybody reads."""
+    endless = Path("/proc/self/pagemap")
+    if not endless.is_file():
+        pytest.skip("no such file here")
+    assert digest_of(str(endless)) == (hashlib.sha256().hexdigest(), 0)
+
+
+class Growing(Decoder):
+    """A decoder during whose work somebody writes on."""
+
+    def probe(self, path: str) -> dict[str, Any]:
+        facts = super().probe(path)
+        with open(path, "ab") as file:
+            file.write(b"more")
+        return facts
+
+
+def test_files_too_large_and_files_that_grow_are_refused(media: Path, tmp_path: Path) -> None:
+    with (tmp_path / "holes.mp4").open("wb") as file:
+        file.truncate(1 << 43)  # 8 TiB of nothing
+    task = Ingest(Store(str(tmp_path / "run")))
+    hands = Hands(Growing(), Fetcher())
+    try:
+        large, growing = (
+            task.row(hands, local_item(str(path), {}), 0)
+            for path in (tmp_path / "holes.mp4", media / "a.mp4")
+        )
+    finally:
+        hands.close()
+    assert (large["reason"], large["sha256"]) == ("too_large", None)
+    assert (growing["reason"], growing["video_id"], growing["frame_count"]) == ("changed", None, None)
 
 
 def test_only_the_first_of_equal_contents_is_used() -> None:

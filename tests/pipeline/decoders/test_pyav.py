@@ -10,7 +10,7 @@ from typing import Any
 import av
 import pytest
 
-from pipeline.decoders.pyav import iter_frames, open_media
+from pipeline.decoders.pyav import iter_frames, open_media, packets_of
 from pipeline.frames import Decoder, Limits, VideoIndex
 
 
@@ -66,3 +66,29 @@ def test_late_frames_are_reached_by_seeking(
                 n for n, _ in found
             ]
     assert signs == 0  # one would come with the 250th decoded frame of a call
+
+
+class Surprised:
+    """A container in which a stream appears on the way: PyAV does not know it, and stumbles over it at the end."""
+
+    def __init__(self, container: Any) -> None:
+        self._container = container
+        self.streams = container.streams
+
+    def demux(self, *streams: Any) -> Iterator[Any]:
+        yield from self._container.demux(*streams)
+        raise IndexError("list index out of range")
+
+
+def test_a_stream_that_appears_on_the_way_costs_nothing(
+    make_video: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = str(make_video(tmp_path / "a.ts", frames=40, bframes=2))
+    with Decoder() as decoder:
+        index = VideoIndex.from_row(decoder.probe(path))
+    with closing(open_media(path, Limits())) as container:
+        found = list(iter_frames(Surprised(container), index, 0, 40, Limits()))
+    assert [number for number, _ in found] == list(range(40))
+    with closing(open_media(path, Limits())) as container:
+        sizes = [packet.size for packet in packets_of(Surprised(container))]
+    assert (len(sizes), sizes[-1]) == (41, 0)  # the last one ends the decoder
