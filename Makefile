@@ -44,10 +44,33 @@ format: $(VENV)/.installed ## rewrite the code in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+promises: $(VENV)/.weights ## the long versions of the promises' tests, and docs/promises.md anew
+	rm -f .promises.jsonl
+	$(BIN)/python -m pytest -q -n 1 --dist loadgroup tests/promises --promises-record .promises.jsonl
+	$(BIN)/python -m benchmarks.promises .promises.jsonl
+	rm -f .promises.jsonl
+
+sbom: $(VENV)/.installed ## docs/sbom.md and docs/sbom.json: what is installed, with licences and bundled codecs
+	$(PYTHON) -m venv $(VENV)/sbom
+	$(VENV)/sbom/bin/python -m pip install --quiet 'cyclonedx-bom==7.5.0'
+	$(BIN)/python -m benchmarks.sbom $(VENV)/sbom/bin/cyclonedx-py
+
 bench: demo-media/.fetched ## the ratios of docs/log.md, measured side by side on this machine
 	$(BIN)/python -m benchmarks.chain demo-media
 
-clean: ## remove the demo run and its media
-	rm -rf demo-run demo-media
+accuracy-media/.fetched: $(VENV)/.weights benchmarks/accuracy/footage.toml
+	$(BIN)/rushes weights get --catalogue benchmarks/accuracy/footage.toml --into accuracy-media
+	touch $@
 
-.PHONY: help setup demo test test-fast check format bench clean
+accuracy: demo-media/.fetched accuracy-media/.fetched ## docs/accuracy.md: every filter on rendered faults over real footage
+	$(BIN)/python -m benchmarks.accuracy.harness demo-media accuracy-media
+	$(BIN)/rushes ingest demo-media accuracy-media --out accuracy-run
+	$(BIN)/rushes segment accuracy-run
+	$(BIN)/rushes annotate accuracy-run
+	$(BIN)/python -m benchmarks.accuracy.spot accuracy-run
+	$(BIN)/python -m benchmarks.accuracy.harness
+
+clean: ## remove the demo run, its media, and those of the accuracy page
+	rm -rf demo-run demo-media accuracy-run accuracy-media
+
+.PHONY: help setup demo test test-fast check format promises sbom bench accuracy clean

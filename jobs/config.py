@@ -6,11 +6,12 @@ import dataclasses
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from filters.dedup import Dedup
+from pipeline.credentials import WAY_OUT, carries_credentials, redacted
 from pipeline.frames import Limits
 from pipeline.segment import Segment
 from pipeline.stage import Stage
@@ -18,6 +19,17 @@ from pipeline.stage import Stage
 
 class ConfigError(Exception):
     """The settings cannot be used: one sentence that names the key."""
+
+
+def without_credentials(name: str) -> str:
+    """The name of a source or run as it is; ValueError when it is a URL with a key in it, which tables would keep."""
+    if carries_credentials(name):
+        raise ValueError(f"{redacted(name)} {WAY_OUT}")
+    return name
+
+
+Place = Annotated[str, AfterValidator(without_credentials)]
+"""A path or URL that is written into the run."""
 
 
 class Table(BaseModel):
@@ -29,7 +41,7 @@ class Table(BaseModel):
 class IngestTable(Table):
     """Where items come from and what is too much to open."""
 
-    roots: tuple[str, ...] = ()
+    roots: tuple[Place, ...] = ()
     path_column: str = "path"
     decoder: Literal["pyav", "decord"] = "pyav"
     """Which backend decodes for the stages; docs/decoders.md says what each gets right."""
@@ -56,7 +68,7 @@ class FailTable(Table):
 class Config(Table):
     """Everything that decides what a run makes; how it is executed (workers, cluster) is not part of it."""
 
-    sources: tuple[str, ...] = ()
+    sources: tuple[Place, ...] = ()
     seed: int = 0
     ingest: IngestTable = IngestTable()
     segment: dict[str, Any] = Field(default_factory=dict)
@@ -84,6 +96,11 @@ class Config(Table):
 
     def deduplicator(self) -> Dedup:
         settings: Dedup = _instance(Dedup, self.dedup, "dedup")
+        try:
+            for name in settings.against:
+                without_credentials(name)
+        except ValueError as error:
+            raise ConfigError(f"dedup.against: {error}") from error
         return settings
 
     def configured(self, stage: Stage) -> Stage:
@@ -112,7 +129,7 @@ def loads(data: bytes, where: str) -> dict[str, Any]:
 
 
 def absolute(config: Config, here: Path) -> Config:
-    """The settings with every relative source, root and recipe file taken from the folder `here`."""
+    """The settings with every relative source, root, earlier run and recipe file taken from the folder `here`."""
 
     def beside(name: str) -> str:
         return name if "://" in name else os.path.normpath(here / name)
@@ -124,6 +141,10 @@ def absolute(config: Config, here: Path) -> Config:
             "ingest": config.ingest.model_copy(
                 update={"roots": tuple(beside(r) for r in config.ingest.roots)}
             ),
+            "dedup": {
+                key: [beside(run) for run in value] if key == "against" and isinstance(value, list) else value
+                for key, value in config.dedup.items()
+            },
         }
     )
 

@@ -11,11 +11,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobs.facts import Facts, look
+from pipeline.cluster import OBJECT_STORE_BYTES
 from pipeline.weights import WeightError, default_cache, load_catalogue, verify
 
 TOP_LEVEL = ("pipeline", "filters", "captioner", "balance", "jobs")
 """Import names of this project; no other installed distribution may claim one of them."""
 LEAST_DISK_BYTES = 2 * 2**30
+LEAST_OPEN_FILES = 4096
+"""Below this Ray warns of errors (ray/_private/worker.py, RLIMIT_NOFILE); it raises its own limit as far as it may."""
+VOLATILE = ("tmpfs", "ramfs")
+SHARED = ("nfs", "cifs", "smb", "fuse", "9p", "lustre", "ceph", "gpfs", "beegfs", "virtiofs")
+"""How the names of filesystems begin that other machines may write to at the same time."""
 
 
 @dataclass(frozen=True)
@@ -26,34 +33,131 @@ class Finding:
     ok: bool
     said: str
     needed: bool = True
+    promise: bool = False
+    """Is a promise weaker without it?"""
 
 
-def examine() -> list[Finding]:
-    """Every finding, in a fixed order."""
+def examine(folder: Path) -> list[Finding]:
+    """Every finding, in a fixed order; `folder` is where a run will be."""
+    facts = look(folder)
     checks: list[Callable[[], Iterator[Finding]]] = [
         _python,
         _packages,
         _names,
         _weights,
         _codecs,
-        _isolation,
         _ray,
         _gpu,
-        _disk,
+        lambda: _disk(Path(facts.folder)),
         _memory,
+        lambda: promises(facts),
     ]
     return [finding for check in checks for finding in check()]
 
 
+def promises(facts: Facts) -> Iterator[Finding]:
+    """What stands in the way of the promises of docs/promises.md here: what follows from it, and the way out."""
+    where, kind = facts.folder, facts.filesystem or "unknown"
+    shm = (facts.shm_bytes or 0) / 2**20
+    least = OBJECT_STORE_BYTES / 2**20
+    for what, kept, good, bad in (
+        (
+            "Linux",
+            facts.linux,
+            "the system whose limits and namespaces the promises rest on",
+            "not Linux: a file can take memory, time and the network without bound: run rushes in a Linux container",
+        ),
+        (
+            "ordinary user",
+            not facts.root,
+            "a mistake reaches this user's files alone",
+            "running as root: what escapes from a decoder owns the machine, and permissions protect no file from a run:"
+            " use a user of its own",
+        ),
+        (
+            "decoder isolation",
+            facts.networkless,
+            "the decoding process has a network namespace of its own",
+            "no network namespaces here: the allow-list of protocols alone keeps hostile media off the network:"
+            " allow user namespaces (sysctl user.max_user_namespaces) or cut the container off",
+        ),
+        (
+            "memory bounds",
+            facts.bounded,
+            "the system enforces RLIMIT_AS",
+            "RLIMIT_AS is not enforced: one hostile file can use up the machine's memory:"
+            " give each worker a memory limit from outside (a cgroup, a container)",
+        ),
+        (
+            "exclusive creation",
+            facts.links,
+            f"link(2) works in {where}",
+            f"no link(2) in {where} ({kind}): files replace each other, so only one driver may work on a run"
+            " at a time: never start two, or use another filesystem",
+        ),
+        (
+            "run lock",
+            facts.locks,
+            f"flock(2) works in {where}",
+            f"no flock(2) in {where} ({kind}): a second driver is not turned away: never start two on one run",
+        ),
+        (
+            "other machines",
+            not facts.filesystem.startswith(SHARED),
+            f"{where} is on a filesystem of this machine's own ({kind})",
+            f"{where} is shared with other machines ({kind}): whether a lock reaches them is up to its server:"
+            " start one driver a run",
+        ),
+        (
+            "power cuts",
+            facts.syncs and facts.filesystem not in VOLATILE,
+            f"fsync(2) works in {where} ({kind})",
+            f"{where} ({kind}) does not keep what was written over a power cut: a run there survives kill -9 but no"
+            " reboot: choose a folder on a disk",
+        ),
+        (
+            "shared memory",
+            shm >= least,
+            f"{shm:,.0f} MiB free in /dev/shm",
+            f"{shm:,.0f} MiB free in /dev/shm, Ray wants {least:.0f}: its store lies in files under /tmp, and what a"
+            " kill leaves of it stays there: enlarge it (docker run --shm-size=1g), or use --workers 0",
+        ),
+        (
+            "open files",
+            facts.open_files >= LEAST_OPEN_FILES,
+            f"{facts.open_files:,} a process",
+            f"{facts.open_files:,} a process: below {LEAST_OPEN_FILES:,} Ray loses connections and with them workers:"
+            " raise the hard limit (ulimit -Hn 65536)",
+        ),
+        (
+            "bfloat16",
+            facts.native_bf16,
+            "multiplied natively",
+            'not native on this processor: `precision = "auto"` becomes fp32 here, slower, and a run begun on another'
+            " machine in bf16 takes longer still: its results stay equal",
+        ),
+        (
+            "Ray token",
+            facts.ray_address is None or facts.ray_token,
+            "a Ray of its own gets a token" if facts.ray_address is None else "RAY_AUTH_MODE=token",
+            f"Ray at {facts.ray_address} is used without a token: whoever reaches its ports runs programs as you:"
+            " set RAY_AUTH_MODE=token on every node and here",
+        ),
+    ):
+        yield Finding(what, kept, good if kept else bad, needed=what == "Linux", promise=True)
+
+
 def show(findings: list[Finding]) -> str:
     """One line a finding."""
-    marks = {
-        (True, True): "ok     ",
-        (True, False): "ok     ",
-        (False, True): "MISSING",
-        (False, False): "absent ",
-    }
-    return "\n".join(f"{marks[f.ok, f.needed]}  {f.what:<22} {f.said}" for f in findings)
+    return "\n".join(f"{_mark(one):<7}  {one.what:<22} {one.said}" for one in findings)
+
+
+def _mark(finding: Finding) -> str:
+    if finding.ok:
+        return "ok"
+    if finding.needed:
+        return "MISSING"
+    return "WEAKER" if finding.promise else "absent"
 
 
 def _python() -> Iterator[Finding]:
@@ -119,17 +223,6 @@ def _codecs() -> Iterator[Finding]:
         yield Finding(f"encoder {name}", name in av.codecs_available, "in PyAV")
 
 
-def _isolation() -> Iterator[Finding]:
-    from pipeline.frames import Decoder
-
-    with Decoder() as decoder:
-        networkless = decoder.networkless
-    said = "the decoding process has a network namespace of its own"
-    if not networkless:
-        said = "no user namespaces here: protocol allow-lists alone keep the decoding process off the network"
-    yield Finding("decoder isolation", networkless, said, needed=False)
-
-
 def _ray() -> Iterator[Finding]:
     address = os.environ.get("RAY_ADDRESS")
     yield Finding(
@@ -138,14 +231,6 @@ def _ray() -> Iterator[Finding]:
         address or "none set: a run starts Ray on this machine",
         needed=False,
     )
-    token = os.environ.get("RAY_AUTH_MODE") == "token"
-    if address is not None:
-        yield Finding(
-            "Ray token",
-            token,
-            "RAY_AUTH_MODE=token" if token else "set RAY_AUTH_MODE=token on the cluster",
-            False,
-        )
 
 
 def _gpu() -> Iterator[Finding]:
@@ -159,14 +244,14 @@ def _gpu() -> Iterator[Finding]:
     yield Finding("GPU", count > 0, said, needed=False)
 
 
-def _disk() -> Iterator[Finding]:
-    for what, folder in (("disk here", Path.cwd()), ("temporary disk", Path(tempfile.gettempdir()))):
+def _disk(here: Path) -> Iterator[Finding]:
+    for what, folder in (("disk here", here), ("temporary disk", Path(tempfile.gettempdir()))):
         free = shutil.disk_usage(folder).free
         yield Finding(what, free > LEAST_DISK_BYTES, f"{free / 2**30:.1f} GiB free in {folder}")
-    yield Finding("write permission", os.access(Path.cwd(), os.W_OK), str(Path.cwd()), needed=False)
+    yield Finding("write permission", os.access(here, os.W_OK), str(here), needed=False)
 
 
 def _memory() -> Iterator[Finding]:
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    cores = len(os.sched_getaffinity(0))
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     yield Finding("memory", pages > cores * 2**30, f"{pages / 2**30:.1f} GiB for {cores} workers of 1 GiB")

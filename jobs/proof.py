@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
+from jobs.earlier import INDEX
 from jobs.run import NotReady, Run
 from jobs.shards import Shards
 from pipeline.recipe import Recipe
@@ -78,6 +79,7 @@ class Proof:
         ledger = Ledger(self.run.store)
         try:
             self._tables(ledger)
+            self._index(ledger)
         except (
             NotReady,
             StorageError,
@@ -95,6 +97,19 @@ class Proof:
             parts = self._segments(ledger)
             self._annotations(ledger, parts)
             self._whole(ledger)
+
+    def _index(self, ledger: Ledger) -> None:
+        """The pointer that later runs follow to the clips of this one."""
+        try:
+            step = json.loads(self.run.store.read(INDEX))["step"]
+        except FileNotFoundError:
+            return
+        except (ValueError, KeyError, TypeError):
+            step = None
+        if step is None or ledger.recorded(step, "all", needed=False) is None:
+            ledger.problems.append(
+                f"{INDEX} is damaged: delete it and run `rushes dedup {self.run.store.root}`"
+            )
 
     def _videos(self, ledger: Ledger) -> bool:
         """Ingest's units and the videos made of them; are there videos?"""
@@ -183,11 +198,16 @@ class Proof:
         files = {f"shards/{recipe.name}/{f.path}": f.sha256 for f in manifest.files} if manifest else {}
         listed = {PurePosixPath(path).name.split(".")[0] for path in files}
         entries = [ledger.recorded(step, one.name, needed=one.name in listed) for one in units]
-        if manifest is None and units and all(entries):
+        done = bool(units) and all(entries)
+        if manifest is None and done:
             ledger.problems.append(absent)
         for output in (output for entry in entries if entry for output in entry.outputs):
             swept = manifest is not None and self.run.store.size(output.path) is None
-            if files.get(output.path) != output.sha256 and not swept:
+            if swept and done and output.path not in files:
+                ledger.problems.append(
+                    f"shards/{recipe.name}/{MANIFEST} is stale: {output.path} is gone from it"
+                )
+            elif files.get(output.path) != output.sha256 and not swept:
                 ledger.file(output)
 
     def _manifest(self, pool: str) -> Manifest | None:

@@ -190,9 +190,9 @@ def open_shard(source: Any) -> pq.ParquetFile:
 def check_format(found: str) -> None:
     """Raises ShardError for a format whose major this version does not know."""
     known = FORMAT.partition(".")[0]
-    if found.partition(".")[0] != known:
+    if re.fullmatch(rf"{known}\.\d+", found) is None:
         raise ShardError(
-            f"these shards have format {found}, this version reads {known}.x: get a newer rushes"
+            f"these shards have format {found!r}, this version reads {known}.x: get a newer rushes"
         )
 
 
@@ -256,24 +256,26 @@ class Manifest:
 
 
 def read_manifest(data: bytes) -> Manifest:
-    """The manifest in these bytes. ShardError: damaged, changed by hand, or of an unknown format."""
+    """The manifest in these bytes, of any minor of a known major: keys that a newer minor added are passed over.
+
+    ShardError: damaged, changed by hand, or of an unknown format.
+    """
     try:
         plain = json.loads(data)
         check_format(plain["format"])
-        manifest = Manifest(
-            pool=plain["pool"],
-            recipe=plain["recipe"],
-            fingerprints=plain["fingerprints"],
-            files=tuple(
-                ShardFile(file["path"], file["sha256"], file["bytes"], file["rows"])
-                for file in plain["files"]
-            ),
+        body = {name: value for name, value in plain.items() if name != "digest"}
+        intact = data == _canonical(plain) and plain["digest"] == hashlib.sha256(_canonical(body)).hexdigest()
+        files = tuple(
+            ShardFile(file["path"], file["sha256"], file["bytes"], file["rows"]) for file in plain["files"]
         )
-        intact = manifest.to_json() == data
+        manifest = Manifest(plain["pool"], plain["recipe"], plain["fingerprints"], files)
+        agrees = _agrees(plain, manifest)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ShardError(f"the manifest cannot be read: {type(error).__name__}: {error}") from error
     if not intact:
         raise ShardError("the manifest is damaged or was changed by hand: its digest does not fit")
+    if not agrees:
+        raise ShardError("the manifest contradicts itself: its counts are not those of its files")
     for file in manifest.files:
         if not _SHARD_PATH.fullmatch(file.path):
             raise ShardError(f"the manifest names {file.path!r}, which is not BUCKET/FILE.parquet")
@@ -283,6 +285,19 @@ def read_manifest(data: bytes) -> Manifest:
 
 
 _SHARD_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=-]*/[A-Za-z0-9_][A-Za-z0-9_.=-]*\.parquet")
+
+
+def _agrees(plain: Mapping[str, Any], manifest: Manifest) -> bool:
+    """Whether the counts, buckets and order that a manifest states are those of the files that it lists."""
+    whole = json.loads(manifest.to_json())
+    stated = {"": plain["counts"]} | plain["buckets"]
+    found = {"": whole["counts"]} | whole["buckets"]
+    return (
+        stated.keys() == found.keys()
+        and all(stated[name] | totals == stated[name] for name, totals in found.items())
+        and [(file["path"], file["bucket"]) for file in plain["files"]]
+        == [(file["path"], file["bucket"]) for file in whole["files"]]
+    )
 
 
 def _totals(files: Sequence[ShardFile]) -> dict[str, int]:

@@ -1,8 +1,9 @@
 """The run directory: atomic files, and the ledger that says which of them count.
 
 The commit protocol: write to a temporary file in the run's scratch folder, fsync, link to the final name, fsync the
-directory; then the same for the unit's ledger entry. A file is complete or absent, and readers follow the ledger, so
-`kill -9` anywhere loses at most the units in flight. On an object store one PUT takes the place of the link.
+directory (and the one above, where the directory is new); then the same for the unit's ledger entry. A file is complete
+or absent, and readers follow the ledger, so `kill -9` anywhere loses at most the units in flight. On an object store
+one PUT takes the place of the link.
 One driver at a time works on a run; on a local disk a lock sees to it.
 """
 
@@ -24,6 +25,8 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from pipeline.disk import Disk
 
 TEMPORARY = ".tmp-"
 """Prefix of files that are being written; whatever bears it after a crash may be deleted."""
@@ -66,6 +69,7 @@ class LocalFiles:
     """A folder on a local or network disk."""
 
     root: Path
+    disk: Disk = field(default_factory=Disk)
 
     def read(self, path: str) -> bytes:
         return (self.root / path).read_bytes()
@@ -90,24 +94,34 @@ class LocalFiles:
         final = self.root / path
         temporary = self._written(final, data)
         try:
-            os.link(temporary, final)
+            self._name(temporary, final, data)
+        finally:
+            self.disk.unlink(temporary)
+        self.disk.sync_folder(final.parent)
+
+    def _name(self, temporary: Path, final: Path, data: bytes) -> None:
+        try:
+            self.disk.link(temporary, final)
         except FileExistsError:
             if final.read_bytes() != data:
-                os.replace(temporary, final)
+                self.disk.replace(temporary, final)
         except OSError as error:
             if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK):
                 raise
-            os.replace(temporary, final)  # a filesystem without hard links
-        temporary.unlink(missing_ok=True)
-        self._sync_folder(final.parent)
+            self.disk.replace(temporary, final)  # a filesystem without hard links
 
     def replace(self, path: str, data: bytes) -> None:
         final = self.root / path
-        os.replace(self._written(final, data), final)
-        self._sync_folder(final.parent)
+        temporary = self._written(final, data)
+        try:
+            self.disk.replace(temporary, final)
+        except OSError:
+            self.disk.unlink(temporary)
+            raise
+        self.disk.sync_folder(final.parent)
 
     def remove(self, path: str) -> None:
-        (self.root / path).unlink(missing_ok=True)
+        self.disk.unlink(self.root / path)
 
     def prune(self, folder: str) -> None:
         """Removes a folder that is empty."""
@@ -123,26 +137,29 @@ class LocalFiles:
             self.remove(f"{SCRATCH}/{name}")
 
     def _written(self, final: Path, data: bytes) -> Path:
+        """A temporary file with these bytes, on the disk and not only on its way there."""
         scratch = self.root / SCRATCH
-        for folder in (final.parent, scratch):
-            folder.mkdir(parents=True, exist_ok=True)
+        self._make(final.parent)
+        self.disk.make(scratch)  # whether its name is there after a power cut does not matter
         temporary = scratch / f"{TEMPORARY}{secrets.token_hex(8)}"
+        handle = self.disk.open(temporary)
         try:
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            try:
+                self.disk.write(handle, data)
+                self.disk.sync(handle)
+            finally:
+                self.disk.close(handle)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            self.disk.unlink(temporary)
             raise
         return temporary
 
-    def _sync_folder(self, folder: Path) -> None:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    def _make(self, folder: Path) -> None:
+        """The folder and those it lies in; a new one's name is synced too, or a power cut would take it with it."""
+        if not folder.is_dir():
+            self._make(folder.parent)
+            self.disk.make(folder)
+            self.disk.sync_folder(folder.parent)
 
 
 @dataclass(frozen=True)
@@ -235,6 +252,7 @@ class Entry:
     failures: tuple[Failure, ...] = ()
 
     def to_json(self) -> bytes:
+        """Its one canonical text, with a digest over all the rest: nothing else would tell of damage to its counts."""
         plain = {
             "step": self.step,
             "unit": self.unit,
@@ -242,18 +260,26 @@ class Entry:
             "counts": dict(self.counts),
             "failures": [vars(failure) for failure in self.failures],
         }
-        return json.dumps(plain, sort_keys=True, indent=1, ensure_ascii=False).encode() + b"\n"
+        return _canonical(plain | {"digest": hashlib.sha256(_canonical(plain)).hexdigest()})
 
     @classmethod
     def from_json(cls, data: bytes) -> Entry:
+        """The entry in these bytes. ValueError, KeyError, TypeError or AttributeError: they are not a whole entry."""
         plain = json.loads(data)
-        return cls(
+        entry = cls(
             step=plain["step"],
             unit=plain["unit"],
             outputs=tuple(Output(**output) for output in plain["outputs"]),
             counts=plain["counts"],
             failures=tuple(Failure(**failure) for failure in plain["failures"]),
         )
+        if entry.to_json() != data:
+            raise ValueError("the entry's digest does not fit")
+        return entry
+
+
+def _canonical(plain: Mapping[str, Any]) -> bytes:
+    return json.dumps(plain, sort_keys=True, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
 @dataclass(frozen=True)
@@ -302,8 +328,8 @@ class Store:
         except OSError as error:
             raise cannot_write(self.root, LOCK, error) from error
         try:
-            _take(handle, self.root)
-            files.sweep()
+            if _take(handle, self.root):
+                files.sweep()
             yield
         finally:
             os.close(handle)
@@ -452,9 +478,10 @@ def parquet_bytes(table: pa.Table, payload: Sequence[str] = ()) -> bytes:
 
 
 def storage_faults() -> tuple[type[Exception], ...]:
-    """What a filesystem raises when it fails: OSError, and on S3 the client's own family."""
-    botocore = sys.modules.get("botocore.exceptions")
-    return (OSError,) if botocore is None else (OSError, botocore.BotoCoreError)
+    """What a filesystem raises when it fails: OSError, and of the clients of S3 and HTTP their own families."""
+    families = (("botocore.exceptions", "BotoCoreError"), ("aiohttp", "ClientError"))
+    loaded = ((sys.modules[module], name) for module, name in families if module in sys.modules)
+    return (OSError, *(getattr(module, name) for module, name in loaded))
 
 
 def cannot_write(root: str, path: str, error: Exception) -> StorageError:
@@ -480,8 +507,9 @@ def cannot_read(root: str, path: str, error: Exception) -> StorageError:
     return StorageError(f"cannot read {path} in run {root}: {type(error).__name__}: {error}")
 
 
-def _take(handle: int, root: str) -> None:
-    """Locks an open file without waiting; a filesystem without locks is trusted to have one driver."""
+def _take(handle: int, root: str) -> bool:
+    """Locks an open file without waiting. False on a filesystem without locks, which is trusted to have one driver;
+    should there be another after all, its temporary files must stay."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -489,3 +517,5 @@ def _take(handle: int, root: str) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
             raise cannot_write(root, LOCK, error) from error
+        return False
+    return True

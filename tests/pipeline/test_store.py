@@ -49,6 +49,19 @@ def test_an_entry_without_its_files_does_not_count(tmp_path: Path) -> None:
     assert store.entry("step", "u") is None
 
 
+def test_every_changed_byte_of_an_entry_is_found() -> None:
+    failure = Failure("c", "text", "stage_error", "é", 2)
+    entry = Entry("clips", "part-1", (Output("a/part", "0" * 64, 10, 3),), {"clips": 3, "s": 0.1}, (failure,))
+    data = entry.to_json()
+    assert Entry.from_json(data) == entry
+    for position in range(len(data)):
+        for bit in (1, 16, 32):
+            changed = bytearray(data)
+            changed[position] ^= bit
+            with pytest.raises((ValueError, KeyError, TypeError, AttributeError)):
+                Entry.from_json(bytes(changed))
+
+
 @pytest.mark.parametrize("torn", [b"", b'{"step": "s"', b"[]", b'{"step": 1}', b"\xff"])
 def test_a_torn_entry_does_not_count_and_is_one_sentence(tmp_path: Path, torn: bytes) -> None:
     store = Store(str(tmp_path))
@@ -112,7 +125,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-CALLS = 13
+CALLS = 15
 """Calls to the filesystem of a put and its entry."""
 
 
