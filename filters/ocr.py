@@ -33,6 +33,11 @@ class Line:
         return x0, y0, x1, y1
 
     @property
+    def letters(self) -> int:
+        """Letters and digits of the text."""
+        return sum(map(str.isalnum, self.text))
+
+    @property
     def area_px(self) -> float:
         """Area between the corners (the shoelace formula)."""
         x, y = self.corners.T

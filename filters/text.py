@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from filters.base import ModelStage, Rgb, looked_at
-from filters.boxes import BOX, box, most_on_one
 from filters.ocr import Line, OcrEngine, RapidEngine, Wanted, load_paddle, models_sha256
+from filters.tracks import COLUMNS, reading, told
 from pipeline.clip import Clip
 from pipeline.frames import VIEW
 from pipeline.stage import FrameBatch, Row
@@ -23,20 +22,19 @@ class Text(ModelStage):
     """Lines that were detected and read on a few frames; a box whose content cannot be read is no text.
 
     `text_area_ratio` is the largest share of a frame that its lines cover, `text_area_mean_ratio` the mean over the
-    frames of `text_frames`, `text_box_count` the most lines on one frame; `text` is a JSON list of the different lines.
+    frames of `text_frames`, `text_box_count` the most lines on one frame; `text` is a JSON list of the different lines,
+    `text_tracks` the lines over time, those that say the same in the same place as one.
     """
 
     name = "text"
+    version = 2
     columns = pa.schema(
-        [
-            pa.field("text_area_ratio", pa.float64()),
-            pa.field("text_area_mean_ratio", pa.float64()),
-            pa.field("text_box_count", pa.int32()),
-            pa.field("text", pa.string()),
-            pa.field("text_boxes", pa.list_(pa.struct(BOX))),
-            pa.field("text_frames", pa.list_(pa.int64())),
-            pa.field("text_engine", pa.string()),
-        ]
+        {
+            "text_area_ratio": pa.float64(),
+            "text_area_mean_ratio": pa.float64(),
+            **COLUMNS,
+            "text_engine": pa.string(),
+        }
     )
     frames = VIEW
     weights = ("ocr.det", "ocr.rec")
@@ -73,27 +71,19 @@ class Text(ModelStage):
 
     def measure(self, state: OcrEngine, clip: Clip, frames: FrameBatch | None) -> Row:
         pictures = looked_at(frames, clip, self.every_s, self.most_frames)
-        looked = [frame for frame, _ in pictures]
-        areas, boxes, said = [], [], []
+        areas, readings = [], []
         for frame, image in pictures:
             lines = self._lines(state, image)
-            height, width = image.shape[:2]
-            areas.append(min(1.0, sum(line.area_px for line in lines) / (width * height)))
-            boxes += [{"frame": frame, **box(one.bounds_px, width, height, one.score)} for one in lines]
-            said += [line.text.strip() for line in lines]
+            areas.append(min(1.0, sum(line.area_px for line in lines) / image[..., 0].size))
+            readings += [reading(frame, line, image) for line in lines]
         return {
             "text_area_ratio": max(areas),
             "text_area_mean_ratio": float(np.mean(areas)),
-            "text_box_count": most_on_one(looked, boxes),
-            "text": json.dumps(list(dict.fromkeys(said)), ensure_ascii=False),
-            "text_boxes": boxes,
-            "text_frames": looked,
             "text_engine": state.label,
+            **told(readings, [frame for frame, _ in pictures]),
         }
 
     def _lines(self, engine: OcrEngine, image: Rgb) -> list[Line]:
-        height, width = image.shape[:2]
-        lowest, highest = self.min_height_ratio * min(height, width), self.max_height_ratio * height
+        lowest, highest = self.min_height_ratio * min(image.shape[:2]), self.max_height_ratio * len(image)
         found = engine.read(image, Wanted(lowest, highest, self.most_lines))
-        surely = [line for line in found if line.score >= self.score_min]
-        return [line for line in surely if sum(map(str.isalnum, line.text)) >= self.min_chars]
+        return [one for one in found if one.score >= self.score_min and one.letters >= self.min_chars]

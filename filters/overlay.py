@@ -1,0 +1,87 @@
+"""What stays put while the picture moves: captions, logos, frames and stickers laid over the video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from filters.base import one_thread_cv2, shown, spread
+from filters.boxes import BOX, box
+from filters.standing import drawn, edges, grid
+from pipeline.clip import Clip
+from pipeline.frames import VIEW
+from pipeline.stage import FrameBatch, Row, Stage
+
+
+@dataclass(frozen=True)
+class Overlay(Stage):
+    """Boxes of edges that stand still through the whole clip although the picture around them moves.
+
+    `overlay_moving_ratio` is the share of the picture's edges that pass by; where it is small, as with a camera that
+    stands still, an overlay cannot be told from the scene, and the other columns are null (an image has 0). A box's
+    score is the share of the edges around it that pass by; `overlay_area_ratio` is the share of the frame under the
+    boxes. What moves with the camera, as the bonnet of a car does, is an overlay too.
+    """
+
+    name = "overlay"
+    columns = pa.schema(
+        {
+            "overlay_boxes": pa.list_(pa.struct(BOX[1:])),
+            "overlay_area_ratio": pa.float64(),
+            "overlay_moving_ratio": pa.float64(),
+        }
+    )
+    frames = VIEW
+
+    most_frames: int = 8
+    edge_level: float = 3.0
+    """Gradient, luma levels a pixel, of an edge: a step of 6 levels has it."""
+    stays_min: float = 0.8
+    """Length of the mean direction over the frames from which an edge stands."""
+    passes_max: float = 0.6
+    """Length up to which it passes by; noise on still edges lies between."""
+    reach_ratio: float = 0.025
+    """Distance, as a share of the short side, within which edges are one thing: two letters of a caption."""
+    moving_min: float = 0.65
+    """Share of the picture's edges that pass by from which what stands still can be told from the scene."""
+    dense_min: float = 0.1
+    """Share of standing edges in a box: edges that pass leave a few that agree by chance."""
+    round_min: float = 0.15
+    """Spread of directions: a horizon stands still under a pan, a mast under a tilt."""
+    around_min: float = 0.9
+    """Share of the edges around a box that pass by ..."""
+    ground_min: float = 0.45
+    """... and share of the ground around it that they cover: what lies beside a moving thing is no overlay, unless it
+    is small and drawn and nothing else stands still."""
+
+    def load(self) -> Any:
+        return one_thread_cv2()
+
+    def measure(self, state: Any, clip: Clip, frames: FrameBatch | None) -> Row:
+        images = shown(frames).images
+        chosen = spread(len(images), float(self.most_frames), 1.0, self.most_frames)
+        if len(chosen) < 2:
+            return dict.fromkeys(self.columns.names) | {"overlay_moving_ratio": 0.0}
+        grays = [state.cvtColor(images[i], state.COLOR_RGB2GRAY) for i in chosen]
+        height, width = grays[0].shape
+        reach_px = max(3, round(self.reach_ratio * min(height, width)) | 1)
+        found = edges(state, grays, self.edge_level, self.stays_min, self.passes_max)
+        marks = drawn(state, found, reach_px, self.dense_min, self.round_min)
+        moving_ratio = grid(state, found, 2 * reach_px).moving_ratio
+        if moving_ratio < self.moving_min:
+            return dict.fromkeys(self.columns.names) | {"overlay_moving_ratio": moving_ratio}
+        ground = grid(state, found, 2 * reach_px, marks)
+        boxes, covered = [], np.zeros((height, width), np.bool_)
+        for mark in marks:
+            moving, share = ground.around(mark)
+            if moving >= self.around_min and (share >= self.ground_min or ground.alone(mark)):
+                boxes.append(box(mark.corners, width, height, moving))
+                covered[mark.top : mark.bottom, mark.left : mark.right] = True
+        return {
+            "overlay_boxes": boxes,
+            "overlay_area_ratio": float(covered.mean()),
+            "overlay_moving_ratio": moving_ratio,
+        }
