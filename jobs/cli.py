@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -44,7 +46,9 @@ class Rushes(click.Group):
 
 
 def fault(sentence: str, status: int) -> None:
-    click.echo(f"rushes: {sentence}", err=True)
+    from pipeline.credentials import redacted
+
+    click.echo(f"rushes: {redacted(sentence)}", err=True)
     sys.exit(status)
 
 
@@ -92,11 +96,11 @@ class How:
             yield made
 
     @contextmanager
-    def reopened(self, out: str) -> Iterator[Run]:
+    def reopened(self, out: str, flags: Mapping[str, Any] | None = None) -> Iterator[Run]:
         """A run that exists, with its own settings but for those given here."""
         from jobs import chain
 
-        with self.opened(out, chain.reopened(out, self.config, self.overrides)) as made:
+        with self.opened(out, chain.reopened(out, self.config, self.overrides, flags or {})) as made:
             yield made
 
 
@@ -241,12 +245,26 @@ for _name, _sentence in (
     ("segment", "Find shots and clips, in one decode pass that also keeps the stages' frames."),
     ("annotate", "Run the filters over every clip."),
     ("caption", "Write a structured caption for every clip."),
-    ("dedup", "Find near-duplicate clips."),
     ("select", "Judge every clip by every recipe: seconds, and no media is touched."),
     ("balance", "Balance each pool by concept, where its recipe says so."),
     ("shard", "Cut, encode and write the bucketed shards of the run's pools."),
 ):
     add_step(_name, _sentence)
+
+
+@cli.command()
+@RUN
+@click.option(
+    "--against", multiple=True, metavar="RUN", help="An earlier run: copies of its clips are duplicates here."
+)
+@working
+def dedup(run: str, against: tuple[str, ...], how: How) -> None:
+    """Find copies among the clips, and of clips that earlier runs have."""
+    from jobs import chain
+
+    with how.reopened(run, {"dedup.against": against}) as made:
+        status = chain.step(made, "dedup")
+    sys.exit(status)
 
 
 @cli.command()
@@ -306,6 +324,31 @@ def whatif(run: str, recipe: str, against: str | None) -> None:
 
 @cli.command()
 @RUN
+@click.option("--recipe", required=True, help="The recipe whose thresholds are tuned: a name or a TOML file.")
+@click.option(
+    "--labels",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Reviewers' labels: .csv, .jsonl or .parquet with clip_id and verdict (good or bad).",
+)
+@click.option("--column", help="Only the rules about this column, with every threshold that was tried.")
+@click.option(
+    "--limit",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.03,
+    show_default=True,
+    help="Share of bad clips that may be among the kept.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def tune(run: str, recipe: str, labels: Path, column: str | None, limit: float, as_json: bool) -> None:
+    """Suggest thresholds that reviewers' labels support, with their bounds. Changes nothing."""
+    from jobs import chain
+
+    click.echo(chain.tune(chain.look(run), recipe, labels, column, limit, as_json))
+
+
+@cli.command()
+@RUN
 @click.option("--deep", is_flag=True, help="Decode every clip of the shards too.")
 def verify(run: str, deep: bool) -> None:
     """Prove every file of a run whole: the ledger's digests, page checksums, and each shard set."""
@@ -320,11 +363,18 @@ def verify(run: str, deep: bool) -> None:
 
 
 @cli.command()
-def doctor() -> None:
-    """Check this machine: Python, packages, decoders, encoders, weights, Ray, namespaces, disk."""
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("."),
+    metavar="RUN",
+    help="Where a run will be. Default: here.",
+)
+def doctor(out: Path) -> None:
+    """Check this machine: packages, decoders, weights, Ray, disk, and which promises it cannot keep."""
     from jobs import doctor as examination
 
-    findings = examination.examine()
+    findings = examination.examine(out.absolute())
     click.echo(examination.show(findings))
     sys.exit(OK if all(finding.ok or not finding.needed for finding in findings) else USAGE)
 
@@ -382,7 +432,20 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop)
-    cli(prog_name="rushes")
+    try:
+        cli(prog_name="rushes")
+    except SystemExit as end:
+        _leave(end.code if isinstance(end.code, int) else int(end.code is not None))
+
+
+def _leave(status: int) -> None:
+    """Ends this process without the farewells of the libraries' own threads, which now and then abort it: a run that is
+    done must not end with a signal."""
+    atexit._run_exitfuncs()
+    with suppress(BrokenPipeError):  # nobody listens any more
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)
 
 
 def _stop(number: int, frame: object) -> None:

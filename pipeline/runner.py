@@ -21,9 +21,9 @@ CLOSE_S = 5.0
 """What an idle worker gets to end its child processes and remove its scratch files."""
 START_S = 900.0
 """How long a full cluster is waited for before the run gives up."""
-ITEM_DEADLINE_S = 6 * 3600.0
-"""Silence after which a worker is taken for hung and killed. Longer than anything that is bounded elsewhere may take
-(a chunk on the slowest allowed decoder, a large remote file on a slow line), so that it never decides an outcome."""
+SILENCE_S = 6 * 3600.0
+"""Longer than anything that is bounded elsewhere may take (a chunk on the slowest allowed decoder, a large remote file
+on a slow line), so that it never decides an outcome."""
 
 U = TypeVar("U")
 V = TypeVar("V", contravariant=True)
@@ -61,6 +61,8 @@ class Pool:
     workers: int | None = 0
     """None: one a CPU of the cluster."""
     ray_address: str | None = None
+    silence_s: float = SILENCE_S
+    """How long a worker on Ray may say nothing before it is taken for hung and killed."""
 
 
 def run(
@@ -152,6 +154,7 @@ class _RayRun(Generic[U]):
             faults.ObjectLostError,
         )
         self._task = task
+        self._silence_s = pool.silence_s
         self._waiting = deque(units)
         self._workers = min(pool.workers or cpus(), len(units))
         self._observe = observe
@@ -210,14 +213,14 @@ class _RayRun(Generic[U]):
         if gone := self._lost(self._ray):
             raise WorkerError(f"{self._task.label}: Ray on this machine has ended ({gone})")
         waited = [*self._starting, *self._flights]
-        ready, _ = self._ray.wait(waited, num_returns=1, timeout=5.0, fetch_local=False)
+        ready, _ = self._ray.wait(waited, num_returns=1, timeout=min(5.0, self._silence_s), fetch_local=False)
         for one in ready:
             if one in self._starting:
                 self._started(one)
             else:
                 self._event(self._flights[one])
         for flight in list(self._flights.values()):
-            if time.monotonic() - flight.heard > ITEM_DEADLINE_S:
+            if time.monotonic() - flight.heard > self._silence_s:
                 self._ray.kill(flight.actor)
                 self._bury(flight)
         return bool(ready)

@@ -163,7 +163,8 @@ def ray_here() -> Iterator[None]:
     from pipeline.cluster import connect, disconnect
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # Ray leaves a socket open when its usual port is taken
+        # Ray leaves a socket open when its usual port is taken.
+        warnings.simplefilter("ignore", ResourceWarning)
         connect(None, 2)
     yield
     disconnect()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import random
 import resource
@@ -381,8 +380,6 @@ def test_random_kills_on_ray(
         out = tmp_path / f"run{number}"
         kills += ray_lives(out, settings_of(small, tmp_path), dice, lives=3)
         assert digests_of(out) == digests_of(reference), number
-        failures = [json.loads(path.read_bytes())["failures"] for path in out.glob("ledger/scan*/*.json")]
-        assert not any(failures)
     said = ", ".join(f"{count} of {what}" for what, count in sorted(kills.items()))
     record("random SIGKILLs on Ray", f"{said}, 0 different (seed {seed})")
 

@@ -178,11 +178,10 @@ def untorn(out: Path, wanted: dict[str, str], digests_of: Digests) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 2])
 def test_a_file_size_limit_in_the_middle_of_a_run(
-    whole: tuple[Any, Path], tmp_path: Path, settings: Path, digests_of: Digests, workers: int, record: Record
+    whole: tuple[Any, Path], tmp_path: Path, settings: Path, digests_of: Digests, record: Record
 ) -> None:
-    """EFBIG at the first large file, in the command's process or in a worker's."""
+    """EFBIG at the first large file."""
     wanted = digests_of(whole[1])
     sizes = sorted(path.stat().st_size for path in whole[1].rglob("*.parquet"))
 
