@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from filters.border import SIDES, Border
+from filters.bars import SIDES
+from filters.border import Border
 
 PIXEL = 1 / 360
 
@@ -12,6 +13,8 @@ PIXEL = 1 / 360
 def measure(studio, images):
     stage = Border()
     row = stage.measure(stage.load(), studio.clip(len(images)), studio.batch(images))
+    plain = any(row[f"border_{side}_ratio"] for side in SIDES)
+    assert row["border_kind"] == ("plain" if plain else "none")
     return [row[f"border_{side}_ratio"] for side in SIDES], row["clean_area_ratio"]
 
 
@@ -84,3 +87,60 @@ def test_a_dark_start_does_not_widen_the_bars(studio):
 def test_a_dark_scene_is_not_cut(studio):
     images = [(image * 0.04).astype(np.uint8) for image in framed(studio, 0, 0, 0, 0)]
     assert measure(studio, images) == ([0, 0, 0, 0], 1)
+
+
+@pytest.mark.parametrize("baseline", [340, 312])
+def test_writing_on_a_bar_is_no_picture(studio, baseline):
+    """Subtitles inside the bar, and subtitles that reach over its edge into the picture."""
+    images = framed(studio, 0, 0, 60, 60)
+    written = [image.copy() for image in images]
+    for image in written[:2]:
+        studio.write(image, "I WILL NOT SAY IT AGAIN", (140, baseline), 0.9, 2)
+    assert measure(studio, written) == measure(studio, images)
+    assert measure(studio, written)[0][3] == pytest.approx(60 / 360, abs=3.01 * PIXEL)
+
+
+def test_someone_on_a_dark_stage_is_no_writing(studio):
+    image = np.zeros((360, 640, 3), np.uint8)
+    image[230:] = studio.colour(640, 130, 1)
+    image[80:230, 280:360] = studio.colour(80, 150, 2)
+    assert measure(studio, [image] * 3) == ([0, 0, 0, 0], 1)
+
+
+def on_blur(studio, width, height, count=4, sigma=18, dim=1.0):
+    """Pictures before blurred, enlarged copies of themselves that fill 640 x 360 (or 360 x 640)."""
+    across, down = (640, 360) if width < 500 and height == 360 else (360, 640)
+    images = []
+    for seed in range(count):
+        inside = cv2.resize(studio.colour(160, 160, seed), (width, height))
+        scale = max(across / width, down / height)
+        fill = cv2.resize(inside, None, fx=scale, fy=scale)
+        top, left = (fill.shape[0] - down) // 2, (fill.shape[1] - across) // 2
+        fill = fill[top : top + down, left : left + across]
+        fill = (cv2.GaussianBlur(fill, (0, 0), sigma) * dim).astype(np.uint8)
+        top, left = (down - height) // 2, (across - width) // 2
+        fill[top : top + height, left : left + width] = inside
+        images.append(coded(fill))
+    return images
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "dim"), [(204, 360, 1.0), (360, 360, 0.6), (360, 202, 1.0), (360, 450, 0.8)]
+)
+def test_blurred_bars_of_known_width(studio, width, height, dim):
+    images = on_blur(studio, width, height, dim=dim)
+    stage = Border()
+    row = stage.measure(stage.load(), studio.clip(4), studio.batch(images))
+    down, across = images[0].shape[:2]
+    sides = [(across - width) / 2 / across] * 2 + [(down - height) / 2 / down] * 2
+    assert row["border_kind"] == "blurred"
+    assert [row[f"border_{side}_ratio"] for side in SIDES] == pytest.approx(sides, abs=0.015)
+    assert row["clean_area_ratio"] == pytest.approx(width * height / across / down, abs=0.03)
+
+
+def test_a_sharp_middle_between_blurred_sides_of_another_picture_is_content(studio):
+    """As a near subject before an unsharp background: the background is no copy of it."""
+    others = [cv2.GaussianBlur(studio.colour(640, 360, seed + 40), (0, 0), 18) for seed in range(4)]
+    for seed, image in enumerate(others):
+        image[:, 218:422] = cv2.resize(studio.colour(160, 160, seed), (204, 360))
+    assert measure(studio, others) == ([0, 0, 0, 0], 1)
