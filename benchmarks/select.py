@@ -30,6 +30,10 @@ BATCH_ROWS = 1 << 18
 RECIPE = "sft_540p"
 
 
+ENGINES = {"aesthetic": "rules/1", "iqa": "brisque/1", "vqa": "pooled/1", "vtss": "columns/1"}
+"""Who wrote the scores, as the recipes ask."""
+
+
 def part(number: int, rows: int) -> pa.Table:
     """Clips whose measurements are spread so that each rule has something to drop."""
     dice = np.random.default_rng(number)
@@ -38,7 +42,7 @@ def part(number: int, rows: int) -> pa.Table:
         "clip_id": pa.array(np.char.mod("%020x", ids)),
         "duration_s": dice.gamma(3.0, 2.0, rows),
         "fps": dice.choice([15.0, 23.976, 24.0, 25.0, 29.97, 30.0, 60.0], rows),
-        "short_side_px": dice.choice(np.array([240, 360, 480, 720, 1080, 2160], np.int32), rows),
+        "short_side_px": dice.choice(np.array([180, 360, 480, 720, 1080, 2160], np.int32), rows),
         "is_image": dice.random(rows) < 0.2,
         "hdr": dice.random(rows) < 0.02,
         "duplicate_rank": dice.choice(np.array([0, 0, 0, 1], np.int32), rows),
@@ -50,8 +54,24 @@ def part(number: int, rows: int) -> pa.Table:
         "shadow_clip_ratio": dice.beta(0.5, 4, rows),
         "highlight_clip_ratio": dice.beta(0.5, 8, rows),
         "blur_effect": pa.array(dice.beta(4, 9, rows), mask=dice.random(rows) < 0.01),
-        "clean_area_ratio": np.minimum(1, dice.normal(1.1, 0.2, rows)),
+        "crop_area_ratio": np.minimum(1, dice.normal(1.1, 0.2, rows)),
+        "crop_text_ratio": np.clip(dice.normal(-0.03, 0.03, rows), 0, 1),
         "text_area_ratio": np.clip(dice.normal(-0.02, 0.06, rows), 0, 1),
+        "mosaic_ratio": np.clip(dice.normal(-0.05, 0.03, rows), 0, 1),
+        "split_score": np.where(dice.random(rows) < 0.02, 0.8, 0.0),
+        "effects_score": dice.beta(0.3, 2, rows),
+        "screen_score": dice.beta(0.2, 4, rows),
+        "hud_score": dice.beta(0.2, 4, rows),
+        "aesthetic_score": dice.beta(5, 7, rows),
+        "flicker_score": dice.lognormal(-8, 1.5, rows),
+        "duplicate_frame_ratio": np.clip(dice.normal(-0.1, 0.1, rows), 0, 1),
+        "combing": dice.lognormal(-9, 1.5, rows),
+        "noise_sigma": dice.lognormal(-1.3, 1, rows),
+        "blockiness": dice.lognormal(-1.2, 0.7, rows),
+        "iqa_score": dice.normal(55, 20, rows),
+        "vqa_score": dice.beta(4, 4, rows),
+        "vtss_score": dice.beta(6, 5, rows),
+        **{f"{name}_engine": np.full(rows, label) for name, label in ENGINES.items()},
     }
     return pa.table(columns)
 
@@ -100,7 +120,7 @@ def compare(folder: Path) -> str:
 
 def with_less_text(recipe: Recipe) -> Recipe:
     return replace(
-        recipe, own=tuple(replace(r, most=0.0) if r.column == "text_area_ratio" else r for r in recipe.own)
+        recipe, own=tuple(replace(r, most=0.0) if r.column == "crop_text_ratio" else r for r in recipe.own)
     )
 
 

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from filters.aesthetic import Aesthetic
+from filters.artifacts import Artifacts
 from filters.black import Black
 from filters.blur import Blur
 from filters.border import Border
+from filters.cadence import Cadence
+from filters.crop import Crop
+from filters.effects import Effects
+from filters.embedding import Embedding
 from filters.exposure import Exposure
 from filters.faces import Faces
+from filters.flicker import Flicker
 from filters.flow import Flow
+from filters.image_quality import ImageQuality
+from filters.logo import Logo
+from filters.mosaic import Mosaic
 from filters.motion import Motion
 from filters.objects import Objects
+from filters.overlay import Overlay
 from filters.phash import PHash
+from filters.split import Split
 from filters.static import Static
+from filters.subtitle import Subtitle
+from filters.suitability import Suitability
+from filters.synthetic import Synthetic
 from filters.text import Text
+from filters.video_quality import VideoQuality
 from pipeline.stage import Stage
 
 STAGES: tuple[Stage, ...] = (
@@ -23,9 +39,25 @@ STAGES: tuple[Stage, ...] = (
     Exposure(),
     Blur(),
     Border(),
+    Mosaic(),
+    Split(),
+    Synthetic(),
     Text(),
+    Overlay(),
+    Subtitle(),
+    Logo(),
+    Effects(),
+    Crop(),
     Faces(),
     Objects(),
     PHash(),
+    Embedding(),
+    Artifacts(),
+    Flicker(),
+    Cadence(),
+    Aesthetic(),
+    ImageQuality(),
+    VideoQuality(),
+    Suitability(),
 )
 """Every filter with default settings."""

@@ -13,6 +13,8 @@ import pyarrow as pa
 
 from filters import dedup
 from jobs import config as settings
+from jobs import labels as reviewing
+from jobs import tune as tuning
 from jobs.account import Account, funnel
 from jobs.config import Config, ConfigError
 from jobs.pools import CONCEPT_COLUMNS, DUPLICATE_COLUMNS, Pools, by_clip
@@ -116,6 +118,11 @@ def _put(plain: dict[str, Any], keys: Sequence[str], value: Any) -> None:
 
 
 def store_at(root: str) -> Store:
+    """The run directory of this name; ConfigError when it is a URL with a key in it."""
+    try:
+        settings.without_credentials(root)
+    except ValueError as error:
+        raise ConfigError(f"RUN {error}") from error
     return Store(root if "://" in root else os.path.abspath(root))
 
 
@@ -155,7 +162,7 @@ def plan(out: str, config: Config) -> str:
     for stage in stages:
         step = "caption " if stage.name in caption_names() else "annotate"
         lines.append(f"{step}  {stage.name}: {', '.join(stage.columns.names)}")
-    lines.append("dedup     near duplicates by perceptual hash")
+    lines.append("dedup     copies: equal, near, cut or shifted in time, by hashes and embeddings")
     for name in config.recipes:
         found = recipes.load(name)
         lines.append(f"select    {found.name}: " + "; ".join(f"{r.column} {r.threshold}" for r in found.own))
@@ -174,11 +181,13 @@ def annotate_names(config: Config) -> list[str]:
 # --- the steps
 
 
-def reopened(root: str, file: Path | None, overrides: Sequence[str]) -> Config:
+def reopened(
+    root: str, file: Path | None, overrides: Sequence[str], flags: Mapping[str, Any] | None = None
+) -> Config:
     """The settings of a run that exists, with what is given over them."""
     if not is_run(root):
         raise NotReady(f"{root} is no run directory: make one with `rushes run SOURCE... --out {root}`")
-    return resolve(root, file, overrides, {})
+    return resolve(root, file, overrides, flags or {})
 
 
 def look(root: str) -> Run:
@@ -217,12 +226,15 @@ def do(run: Run, name: str, retry: bool = False) -> None:
 
 def step(run: Run, name: str) -> int:
     """One step by itself; the exit status."""
+    if name in ("annotate", "caption"):
+        run.ready(annotate_names(run.config) if name == "annotate" else caption_names())
     do(run, name)
     return status(account_of(run))
 
 
 def everything(run: Run, retry: bool = False) -> int:
     """The whole chain; the exit status."""
+    run.ready([*annotate_names(run.config), *caption_names()])
     for name in STEPS[:-1]:
         do(run, name, retry)
     account = account_of(run)
@@ -373,6 +385,14 @@ def whatif(run: Run, name: str, against: str | None) -> str:
                 f" -> {rule.after_threshold or 'no rule'} fails {rule.after.clips:,}"
             )
     return "\n".join(lines)
+
+
+def tune(run: Run, name: str, labels: Path, column: str | None, limit: float, as_json: bool) -> str:
+    """The thresholds of a recipe that reviewers' labels support."""
+    recipe = recipes.load(name)
+    known = reviewing.read(labels)
+    found = tuning.propose(recipe, Pools(run).measured(recipe.columns), known, column, limit)
+    return tuning.as_json(found) if as_json else tuning.show(found, every=column is not None)
 
 
 def verify(root: str, deep: bool) -> list[str]:

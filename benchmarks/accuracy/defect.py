@@ -32,3 +32,5 @@ class Defect:
     """From which (bad = high) or up to which (bad = low) a value counts as found: the recipe's, or ours."""
     note: str = ""
     """Where the measurement is weak, in a sentence."""
+    leave_out: tuple[str, ...] = ()
+    """Traits (footage.py) of clips that have the fault by nature: neither rendered on nor controls."""

@@ -1,0 +1,146 @@
+"""Reviewers' labels: a file of rows, one a judgement, read and checked.
+
+CSV (with a header), JSON Lines or Parquet, by its suffix. Columns: `clip_id`; `verdict`, "good" or "bad"; and where
+known `reason` (a word), `inclusion` (the chance in (0, 1] with which the clip was drawn for review), `reviewer`.
+Others are not looked at.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jobs.config import ConfigError
+
+VERDICTS = ("good", "bad")
+
+
+@dataclass(frozen=True)
+class Label:
+    """What the reviewers say of one clip."""
+
+    clip_id: str
+    bad: bool
+    """At least half of those who judged it say so."""
+    inclusion: float
+    reasons: tuple[str, ...] = ()
+    """Of those who say that it is bad."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One row."""
+
+    where: str
+    clip_id: str
+    bad: bool
+    inclusion: float
+    reason: str
+    reviewer: str
+
+
+def read(path: Path) -> dict[str, Label]:
+    """The labels by clip. ConfigError names the line of the first row that cannot be used."""
+    rows = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}.get(path.suffix.lower())
+    if rows is None:
+        raise ConfigError(f"{path}: labels are a .csv, .jsonl or .parquet file")
+    try:
+        judgements = [_judgement(where, row) for where, row in rows(path)]
+    except OSError as error:
+        raise ConfigError(f"{path}: it cannot be read: {error.strerror or error}") from None
+    if not judgements:
+        raise ConfigError(f"{path}: there is no label in it")
+    by_clip: dict[str, list[Judgement]] = {}
+    for one in judgements:
+        others = by_clip.setdefault(one.clip_id, [])
+        _check_against(one, others)
+        others.append(one)
+    return {clip_id: _label(clip_id, ones) for clip_id, ones in by_clip.items()}
+
+
+def _check_against(one: Judgement, others: list[Judgement]) -> None:
+    """ConfigError when a row cannot stand beside those of the same clip before it."""
+    for other in others:
+        if other.reviewer == one.reviewer:
+            who = f"reviewer {one.reviewer}" if one.reviewer else "a row without a reviewer"
+            raise ConfigError(f"{one.where}: {who} has judged clip {one.clip_id} before, at {other.where}")
+        if other.inclusion != one.inclusion:
+            raise ConfigError(
+                f"{one.where}: inclusion is {one.inclusion:g}, and {other.inclusion:g} for the same clip"
+                f" at {other.where}"
+            )
+
+
+def _label(clip_id: str, ones: list[Judgement]) -> Label:
+    bad = [one for one in ones if one.bad]
+    reasons = tuple(one.reason for one in bad if one.reason)
+    return Label(clip_id, 2 * len(bad) >= len(ones), ones[0].inclusion, reasons)
+
+
+def _judgement(where: str, row: Mapping[str, Any]) -> Judgement:
+    for name in ("clip_id", "verdict"):
+        if not isinstance(row.get(name), str) or not row[name].strip():
+            raise ConfigError(f"{where}: there is no {name}")
+    verdict = row["verdict"].strip().lower()
+    if verdict not in VERDICTS:
+        raise ConfigError(f"{where}: the verdict is {row['verdict']!r}, not good or bad")
+    given = row.get("inclusion")
+    try:
+        inclusion = 1.0 if given in (None, "") else float(given)
+    except (TypeError, ValueError):
+        raise ConfigError(f"{where}: inclusion is {given!r}, not a number") from None
+    if not 0 < inclusion <= 1:
+        raise ConfigError(f"{where}: inclusion is {inclusion:g}, not a chance above 0 and at most 1")
+    text = {name: str(row.get(name) or "").strip() for name in ("reason", "reviewer")}
+    return Judgement(
+        where, row["clip_id"].strip(), verdict == "bad", inclusion, text["reason"], text["reviewer"]
+    )
+
+
+def _csv(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            for row in reader:
+                where = f"{path}, line {reader.line_num}"
+                if None in row:
+                    raise ConfigError(f"{where}: it has more fields than the header")
+                yield where, row
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: it is not CSV in UTF-8: {error}") from None
+
+
+def _jsonl(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield f"{path}, line {number}", _object(f"{path}, line {number}", line)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: it is not UTF-8: {error}") from None
+
+
+def _object(where: str, line: str) -> Mapping[str, Any]:
+    try:
+        row = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ConfigError(f"{where}: it is not JSON: {error}") from None
+    if not isinstance(row, dict):
+        raise ConfigError(f"{where}: it is not a JSON object")
+    return row
+
+
+def _parquet(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except pa.ArrowInvalid as error:
+        raise ConfigError(f"{path}: it is not Parquet: {error}") from None
+    for number, row in enumerate(table.to_pylist(), 1):
+        yield f"{path}, row {number}", row
