@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from filters.base import looked_at, one_thread_cv2
-from filters.traces import MIN_SIDE_PX, block_step, comb_share, noise_sigma
+from filters.signals.traces import MIN_SIDE_PX, block_step, comb_share, noise_sigma
 from pipeline.clip import Clip
 from pipeline.frames import DETAIL
 from pipeline.stage import FrameBatch, Row, Stage

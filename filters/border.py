@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from filters.bars import SIDES, Rules, blurred, plain
 from filters.base import one_thread_cv2, shown
+from filters.signals.bars import SIDES, Rules, blurred, plain
 from pipeline.clip import Clip
 from pipeline.frames import VIEW
 from pipeline.stage import FrameBatch, Row, Stage

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from filters.rectangle import Box, area, largest, overlap
+from filters.signals.rectangle import Box, area, largest, overlap
 from pipeline.clip import Clip
 from pipeline.stage import FrameBatch, Row, Stage
 

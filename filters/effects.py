@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from filters.base import Rgb, one_thread_cv2, shown, spread
-from filters.stickers import frame_score, opaque, sticker_score
-from filters.washes import flash, ramp, specks, split_px, tint, vignette
+from filters.signals.stickers import frame_score, opaque, sticker_score
+from filters.signals.washes import flash, ramp, specks, split_px, tint, vignette
 from pipeline.clip import Clip
 from pipeline.frames import VIEW
 from pipeline.stage import FrameBatch, Row, Stage
@@ -22,8 +22,8 @@ KINDS = ("frame", "sticker", "particles", "tint", "vignette", "flash", "rgb_spli
 class Effects(Stage):
     """How surely some effect was laid over the picture, 0 to 1, and which; no kind below `kind_min`.
 
-    The score is that of the likeliest kind, and not a probability: each is a measure of filters.washes or
-    filters.stickers between a level at which footage is (0) and one at which the effect is plain (1), all ours.
+    The score is that of the likeliest kind, and not a probability: each is a measure of filters.signals.washes or
+    filters.signals.stickers between a level at which footage is (0) and one at which the effect is plain (1), all ours.
     Stickers and frames are found where `overlay` can tell what stands still; those that move are not.
     """
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from filters.base import Gray, one_thread_cv2, shown
-from filters.camera_model import Field, fit
+from filters.signals.camera_model import Field, fit
 from pipeline.clip import Clip
 from pipeline.frames import MOTION
 from pipeline.stage import FrameBatch, Row, Stage

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from filters.boxes import BOX
-from filters.places import Box, area_ratio, bounds, covered_share, joined
+from filters.signals.places import Box, area_ratio, bounds, covered_share, joined
 from pipeline.clip import Clip
 from pipeline.stage import FrameBatch, Row, Stage
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from filters.base import one_thread_cv2, shown
 from filters.boxes import BOX, box
-from filters.grid import Limits, regions
+from filters.signals.grid import Limits, regions
 from pipeline.clip import Clip
 from pipeline.frames import VIEW
 from pipeline.stage import FrameBatch, Row, Stage
@@ -21,7 +21,7 @@ class Mosaic(Stage):
     """Share of the picture that is pixelated, in the frame where it is most, and the regions.
 
     `mosaic_frame_ratio` is the share of frames with any, `mosaic_cell_px` the cells' side in pixels of the source over
-    the largest region (None: no mosaic), and a box's score the strength of its grid (see filters.grid).
+    the largest region (None: no mosaic), and a box's score the strength of its grid (see filters.signals.grid).
     """
 
     name = "mosaic"

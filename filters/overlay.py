@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from filters.base import one_thread_cv2, shown, spread
 from filters.boxes import BOX, box
-from filters.standing import drawn, edges, grid
+from filters.signals.standing import drawn, edges, grid
 from pipeline.clip import Clip
 from pipeline.frames import VIEW
 from pipeline.stage import FrameBatch, Row, Stage

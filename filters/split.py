@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from filters.base import one_thread_cv2, shown
 from filters.boxes import BOX, box
-from filters.panels import Rect, Scene, change, edges, inset, panels
+from filters.signals.panels import Rect, Scene, change, edges, inset, panels
 from pipeline.clip import Clip
 from pipeline.frames import VIEW
 from pipeline.stage import FrameBatch, Row, Stage
@@ -25,7 +25,7 @@ class Split(Stage):
 
     `split_score` is the share, over the line and over time, with a sharp edge: 0 without panels, 1 for a perfect line.
     Lines that stay are a split when they run through the frame and have a picture on both sides; a rectangle inset in
-    the picture is one when what it shows changes, else it is a sign or a poster. See filters.panels.
+    the picture is one when what it shows changes, else it is a sign or a poster. See filters.signals.panels.
     """
 
     name = "split"

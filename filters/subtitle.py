@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from filters.base import one_thread_cv2, shown
-from filters.lettering import around, fullest_half, is_followed, lies, row_width, same_row
-from filters.places import Box, overlap_ratio
+from filters.signals.lettering import around, fullest_half, is_followed, lies, row_width, same_row
+from filters.signals.places import Box, overlap_ratio
 from pipeline.clip import Clip
 from pipeline.frames import VIEW
 from pipeline.stage import FrameBatch, Row, Stage

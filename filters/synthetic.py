@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from filters.base import one_thread_cv2, shown, spread
-from filters.drawn import Looks, evenness, looks
-from filters.framed import within_bars
-from filters.washes import ramp
+from filters.signals.drawn import Looks, evenness, looks
+from filters.signals.framed import within_bars
+from filters.signals.washes import ramp
 from pipeline.clip import Clip
 from pipeline.frames import VIEW
 from pipeline.stage import FrameBatch, Row, Stage
@@ -28,7 +28,7 @@ class Synthetic(Stage):
     `screen_score` is for flat areas, hard edges along the axes or on two colours (screens, test cards, titles),
     `hud_score` for such edges that stay at many places of the rim while the picture moves, `animation_score` for flat
     areas between hard edges of any direction, `slideshow_score` for pictures that do not change or that move as one
-    and evenly. Every score is a product of ramps over the values of filters.drawn and of `flow`, levels ours.
+    and evenly. Every score is a product of ramps over the values of filters.signals.drawn and of `flow`, levels ours.
     """
 
     name = "synthetic"

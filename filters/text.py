@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from filters.base import ModelStage, Rgb, looked_at
 from filters.ocr import Line, OcrEngine, RapidEngine, Wanted, load_paddle, models_sha256
-from filters.tracks import COLUMNS, reading, told
+from filters.signals.tracks import COLUMNS, reading, told
 from pipeline.clip import Clip
 from pipeline.frames import VIEW
 from pipeline.stage import FrameBatch, Row

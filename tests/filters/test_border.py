@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from filters.bars import SIDES
 from filters.border import Border
+from filters.signals.bars import SIDES
 
 PIXEL = 1 / 360
 

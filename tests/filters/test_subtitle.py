@@ -8,8 +8,8 @@ import pytest
 
 from filters.boxes import box
 from filters.overlay import Overlay
+from filters.signals.tracks import Reading, tracks
 from filters.subtitle import Subtitle
-from filters.tracks import Reading, tracks
 
 WIDTH, HEIGHT = 640, 360
 

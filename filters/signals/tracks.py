@@ -13,7 +13,7 @@ import pyarrow as pa
 from filters.base import Rgb
 from filters.boxes import BOX, NAMES, box, most_on_one
 from filters.ocr import Line
-from filters.places import overlap_ratio
+from filters.signals.places import overlap_ratio
 
 OVERLAP_MIN = 0.4
 """Shared area of two boxes over their joint area from which they are one place: a box may lose a letter. Ours."""

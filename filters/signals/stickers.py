@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from filters.base import Rgb
-from filters.places import Box, area_ratio, covered_share
-from filters.washes import ramp
+from filters.signals.places import Box, area_ratio, covered_share
+from filters.signals.washes import ramp
 
 Mask = npt.NDArray[np.bool_]
 

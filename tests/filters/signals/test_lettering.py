@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from filters.lettering import Surround, fullest_half, is_followed, lies, row_width, same_row
+from filters.signals.lettering import Surround, fullest_half, is_followed, lies, row_width, same_row
 
 
 def line(x0, y0, x1, y1, frame=0):

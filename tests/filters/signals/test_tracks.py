@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from filters.ocr import Line
-from filters.tracks import TRACK, reading, tracks
+from filters.signals.tracks import TRACK, reading, tracks
 
 FRAME = np.zeros((100, 200, 3), np.uint8)
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from filters.standing import drawn, edges, grid, patches
+from filters.signals.standing import drawn, edges, grid, patches
 
 SIZE = (240, 320)
 

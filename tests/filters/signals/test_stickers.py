@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from filters.stickers import frame_score, opaque, opaque_share, sticker_score
+from filters.signals.stickers import frame_score, opaque, opaque_share, sticker_score
 
 
 def box(x0, y0, x1, y1):

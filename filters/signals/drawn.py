@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from filters.base import Gray, Rgb
-from filters.washes import ramp
+from filters.signals.washes import ramp
 
 FLAT_LEVELS, SOFT_LEVELS, EDGE_LEVELS = 1, 3, 24
 """Luma steps to the next pixel: up to the first it is flat, from the second on textured, from the third an edge."""

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from filters.rectangle import Box, area, largest, overlap
+from filters.signals.rectangle import Box, area, largest, overlap
 
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 

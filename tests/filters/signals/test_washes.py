@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from filters.washes import flash, ramp, specks, split_px, tint, vignette
+from filters.signals.washes import flash, ramp, specks, split_px, tint, vignette
 
 
 def test_a_ramp_rises_or_falls():

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from filters.base import Rgb
-from filters.places import Box
-from filters.standing import edges
+from filters.signals.places import Box
+from filters.signals.standing import edges
 from pipeline.stage import FrameBatch
 
 Lies = Literal["over", "within", "untold"]

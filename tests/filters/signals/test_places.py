@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from filters.places import area_ratio, bounds, covered_share, joined, overlap_ratio
+from filters.signals.places import area_ratio, bounds, covered_share, joined, overlap_ratio
 
 
 def box(x0, y0, x1, y1, score=1.0):

@@ -1,0 +1,1 @@
+"""What the measurements are made of: one finding a file, from pixels or boxes to numbers; no stage, no threshold."""
