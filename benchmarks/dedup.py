@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filters import alignment
 from filters.dedup import find_duplicates
+from filters.duplicates import alignment
 
 FLIPS = 5
 DIMENSIONS = 128

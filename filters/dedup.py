@@ -1,64 +1,50 @@
-"""Near-duplicate clips, found over the whole table: a global step, not a stage.
+"""Copies among clips, found over the whole table: a global step, not a stage.
 
-1. Candidates: two clips of which one frame's 64-bit hash is near. The hash is cut in 6 blocks; for each of the 15
-   pairs of blocks the hashes are sorted by those two blocks first, and each is compared with the next few that agree
-   in both. Every pair within 4 bits agrees in two blocks somewhere (pigeonhole); wider ones mostly do, and a clip
-   has several frames to be found by (multi-index hashing, Norouzi et al. 2012, with sorted lists for tables).
-2. Vote: the longest run of frames that are near in the same order in both clips (a longest common subsequence), so
-   that a shifted start or another rate of sampling still matches; against the mirrored frames as well.
-3. Clusters: connected clips. The best by (pixels, sharpness, length, id) stands for the others.
+1. Exact: clips of equal `content_hash`, or of the same id in an earlier run.
+2. Candidates: pairs with a near frame by perceptual hash (duplicates/hashes.py) or by embedding (duplicates/vectors.py).
+3. Votes: enough frames of the two are near in the same order (duplicates/votes.py): hashes within some bits, the other
+   clip as it is or mirrored; or embeddings that are similar, confirmed by small pictures that lie in one another.
+4. Clusters: the best clip by `prefer` stands for those that are copies of it (duplicates/clusters.py).
 
 Flat frames (black, white, a plain card) are never near anything, so they cannot glue clips together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-Hashes = npt.NDArray[np.uint64]
-Ints = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
-
-BLOCKS = ((0, 11), (11, 22), (22, 32), (32, 43), (43, 54), (54, 64))
-"""First and past-last bit of each block of a hash."""
-ENTRIES_A_PASS = 1 << 22
-"""Hashes sorted at once: bounds memory to about 0.5 GiB whatever the table's size."""
-CELLS_A_STEP = 1 << 23
-"""Pairs of frames voted on at once."""
+from filters.duplicates import clusters, hashes, vectors
+from filters.duplicates.columns import Ints, codes
+from filters.duplicates.copies import Copies
 
 COLUMNS = (
-    "clip_id",
-    "shot_id",
-    "is_image",
-    "width",
-    "height",
-    "duration_s",
-    "sharpness",
-    "phash",
-    "phash_mirrored",
-    "phash_flat",
+    *("clip_id", "shot_id", "is_image", "width", "height", "clean_area_ratio", "duration_s", "sharpness"),
+    *("phash", "phash_mirrored", "phash_flat", "content_hash"),
+    *("embedding", "embedding_flat", "embedding_thumbs", "embedding_engine"),
 )
-"""What the step reads."""
+"""What the step reads; it also uses the columns of `Dedup.prefer` that there are."""
 DUPLICATES = pa.schema(
     [
         pa.field("clip_id", pa.string()),
         pa.field("duplicate_cluster", pa.string()),  # smallest clip_id of the cluster
         pa.field("duplicate_rank", pa.int32()),  # 0 is the representative
         pa.field("duplicate_of", pa.string()),  # the representative; null for itself
+        pa.field("duplicate_run", pa.string()),  # the earlier run that has it; null when it is of this one
+        pa.field("duplicate_kind", pa.string()),  # exact, near, temporal; null for a representative
+        pa.field("duplicate_score", pa.float64()),  # share of the shorter clip's frames that match in order
     ]
 )
 
 
 @dataclass(frozen=True)
 class Dedup:
-    """When two clips are duplicates."""
+    """When two clips are duplicates, and which of them stays."""
 
     max_bits: int = 8
     """Bits of 64 in which the hashes of two near frames may differ: unrelated pictures differ in about 32. Ours."""
@@ -70,221 +56,154 @@ class Dedup:
     """Neighbours that each hash is compared with in a sorted list."""
     same_shot: bool = False
     """Whether clips of one shot may be duplicates: pieces of one take look alike without being copies."""
+    min_similarity: float = 0.6
+    """Cosine of two embeddings from which their small pictures are compared. Ours."""
+    min_alignment: float = 0.8
+    """Correlation of the small pictures from which two frames are near: that of unlike frames of near embeddings stays
+    below 0.81, and two frames are needed. Ours, docs/duplicates.md has the figures."""
+    min_alignment_alone: float = 0.9
+    """The same between clips of one frame. Ours."""
+    neighbours: int = 8
+    """Nearest embeddings that a frame is compared with in a block."""
+    prefer: tuple[str, ...] = (
+        *("pixels", "sharpness", "iqa_score", "vqa_score", "duration_s"),
+        *("-text_area_ratio", "-logo_area_ratio"),
+    )
+    """What makes a clip the representative of its copies: columns, the most important first, lower is better after a
+    "-". Columns that the run does not have are left out; `pixels` are those inside the bars."""
+    tie_ratio: float = 0.1
+    """Values that differ by less than about this share count as equal, and the next column decides."""
+    against: tuple[str, ...] = ()
+    """Runs whose clips are there already: a copy of one of them is its duplicate."""
 
     def __post_init__(self) -> None:
         if not (0 <= self.max_bits_alone <= 20 and 0 <= self.max_bits <= 20):
             raise ValueError(
                 "max_bits and max_bits_alone are bits between 0 and 20: unrelated pictures differ in about 32"
             )
-        if not 0 < self.min_vote_ratio <= 1:
-            raise ValueError(f"min_vote_ratio is {self.min_vote_ratio}, not in (0, 1]")
-        if self.window < 1:
-            raise ValueError(f"window is {self.window}, less than 1")
+        for name in ("min_vote_ratio", "min_similarity", "min_alignment", "min_alignment_alone", "tie_ratio"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, not in (0, 1]")
+        for name in ("window", "neighbours"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, less than 1")
+
+    @property
+    def nearness(self) -> hashes.Nearness:
+        return hashes.Nearness(self.max_bits, self.max_bits_alone, self.min_vote_ratio, self.window)
+
+    @property
+    def likeness(self) -> vectors.Likeness:
+        return vectors.Likeness(
+            self.min_similarity,
+            self.min_alignment,
+            self.min_alignment_alone,
+            self.min_vote_ratio,
+            self.neighbours,
+        )
 
 
-@dataclass(frozen=True)
-class _Frames:
-    """The hashes of all clips in one row, clip by clip, flat frames left out."""
-
-    plain: Hashes
-    mirrored: Hashes
-    starts: Ints
-    """(clips + 1,) where each clip's hashes start."""
-    sampled: Ints
-    """(clips,) frames of each clip, flat ones counted."""
-
-
-def find_duplicates(table: pa.Table, settings: Dedup = Dedup()) -> pa.Table:
+def find_duplicates(
+    table: pa.Table, settings: Dedup = Dedup(), earlier: Sequence[tuple[str, pa.Table]] = ()
+) -> pa.Table:
     """DUPLICATES of the rows of a table that has COLUMNS, in their order; null where a clip has no hashes.
 
-    ValueError: the plain, mirrored and flat lists of a clip differ in length.
+    `earlier` are runs by name, with tables of COLUMNS: their clips stand for copies of them in `table`, the first run
+    before the next. Embeddings are compared with those of the same engine. The answer does not depend on the order of
+    rows, nor on the machine's cores: it is found in one thread. ValueError: the lists of a clip differ in length.
     """
-    table = table.select(COLUMNS).combine_chunks()
-    frames = _frames(table)
-    one, two = _voted(frames, *_candidates(frames, settings), settings)
-    shots = _codes(table.column("shot_id"))
-    images = table.column("is_image").fill_null(False).to_numpy()
-    linked = images[one] == images[two]
-    if not settings.same_shot:
-        linked &= shots[one] != shots[two]
-    return _ranked(table, _components(table.num_rows, one[linked], two[linked]))
+    import faiss  # noqa: F401  # loaded before its threads can be held
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        return _found(table, settings, earlier)
 
 
-def _frames(table: pa.Table) -> _Frames:
-    columns = [table.column(name) for name in ("phash", "phash_mirrored", "phash_flat")]
-    lengths = [
-        pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64) for column in columns
-    ]
-    if any((length != lengths[0]).any() for length in lengths[1:]):
-        raise ValueError("phash, phash_mirrored and phash_flat of a clip differ in length")
-    plain, mirrored, flat = (pc.list_flatten(column).to_numpy() for column in columns)
-    owners = np.repeat(np.arange(table.num_rows), lengths[0])[~flat]
-    starts = np.searchsorted(owners, np.arange(table.num_rows + 1)).astype(np.int64)
-    return _Frames(plain[~flat], mirrored[~flat], starts, lengths[0])
+def _found(table: pa.Table, settings: Dedup, earlier: Sequence[tuple[str, pa.Table]]) -> pa.Table:
+    engine = _engine(table)
+    tables = [_prepared(one, engine, settings) for one in (table, *(found for _, found in earlier))]
+    run = np.repeat(np.arange(len(tables)), [one.num_rows for one in tables])
+    whole = pa.concat_tables(tables, promote_options="default")
+    ids = pc.rank(whole.column("clip_id").combine_chunks(), tiebreaker="dense").to_numpy().astype(np.int64)
+    order = np.lexsort((ids, run))
+    whole, run, ids = whole.take(order), run[order], ids[order]
+    # The clips of an earlier run are preferred to any of a later one, and those to the clips that are asked about.
+    place = clusters.preference(whole, settings.prefer, settings.tie_ratio)
+    place = np.argsort(np.lexsort((place, np.where(run == 0, len(tables), run))))
+    copies = Copies(
+        hashes.Hashed.of(whole),
+        vectors.Embedded.of(whole),
+        codes(whole.column("content_hash")),
+        ids,
+        codes(whole.column("shot_id")),
+        whole.column("is_image").fill_null(False).to_numpy().astype(np.bool_),
+        whole.column("duration_s").fill_null(0).to_numpy(),
+        run,
+        settings.same_shot,
+        settings.nearness,
+        settings.likeness,
+    )
+    linked = copies.linked(place)
+    representative = clusters.stars(place, linked.one, linked.two)
+    rows = np.empty(len(order), np.int64)
+    rows[order] = np.arange(len(order))
+    names = np.array([None, *(name for name, _ in earlier)], object)[run]
+    return _described(whole, copies, representative, place, names, rows[: table.num_rows])
 
 
-def _candidates(frames: _Frames, settings: Dedup) -> tuple[Ints, Ints]:
-    """Pairs of clips (the lower row first, each pair once) with at least one near frame."""
-    count = len(frames.starts) - 1
-    owners = np.repeat(np.arange(count, dtype=np.int32), np.diff(frames.starts))
-    sides = [_changes(hashes, owners) for hashes in (frames.plain, frames.mirrored)]
-    hashes = np.concatenate([frames.plain[sides[0]], frames.mirrored[sides[1]]])
-    owners = np.concatenate([owners[sides[0]], owners[sides[1]]])
-    first_mirrored = int(np.count_nonzero(sides[0]))
-    found = np.zeros(0, dtype=np.int64)
-    for blocks in combinations(range(len(BLOCKS)), 2):
-        pairs = [
-            np.minimum(one, two) * count + np.maximum(one, two)
-            for one, two in _near_neighbours(hashes, owners, first_mirrored, blocks, settings)
-        ]
-        found = np.unique(np.concatenate([found, *pairs]))
-    return found // max(count, 1), found % max(count, 1)
+def _engine(table: pa.Table) -> str | None:
+    found: str | None = (
+        pc.first(table.column("embedding_engine").drop_null()).as_py() if table.num_rows else None
+    )
+    return found
 
 
-def _changes(hashes: Hashes, owners: npt.NDArray[np.int32]) -> Mask:
-    """Where a hash differs from the one before it in its clip: a still clip would fill the windows."""
-    changes = np.ones(len(hashes), dtype=np.bool_)
-    changes[1:] = (hashes[1:] != hashes[:-1]) | (owners[1:] != owners[:-1])
-    return changes
+def _prepared(table: pa.Table, engine: str | None, settings: Dedup) -> pa.Table:
+    """What is used of a table; without embeddings where another engine has made them."""
+    wanted = dict.fromkeys([*COLUMNS, *(name.removeprefix("-") for name in settings.prefer)])
+    shape = [table.column(name).cast(pa.float64()) for name in ("width", "height")]
+    clean = table.column("clean_area_ratio").cast(pa.float64()).fill_null(1.0)
+    pixels = pc.multiply(pc.multiply(*shape), clean)
+    if "pixels" in table.column_names:
+        table = table.drop_columns("pixels")
+    table = table.append_column("pixels", pixels)
+    table = table.select([name for name in wanted if name in table.column_names])
+    if _engine(table) not in (None, engine):
+        for name in ("embedding", "embedding_flat", "embedding_thumbs"):
+            field = table.schema.field(name)
+            at = table.schema.get_field_index(name)
+            table = table.set_column(at, field, pa.nulls(table.num_rows, field.type))
+    return table
 
 
-def _near_neighbours(
-    hashes: Hashes,
-    owners: npt.NDArray[np.int32],
-    first_mirrored: int,
-    blocks: tuple[int, ...],
-    settings: Dedup,
-) -> Iterator[tuple[Ints, Ints]]:
-    """Owners of hashes that agree in these blocks, stand close in sorted order and are near."""
-    turned, key_bits = _arranged(hashes, blocks)
-    passes = -(-len(hashes) // ENTRIES_A_PASS)
-    for number in range(passes):
-        # A pass takes whole cells: all hashes whose key falls in its share of the keys.
-        key = turned >> np.uint64(64 - key_bits)
-        picked = np.flatnonzero((key * np.uint64(passes)) >> np.uint64(key_bits) == number)
-        order = picked[np.argsort(turned[picked], kind="stable")]
-        value, key, owner, mirror = turned[order], key[order], owners[order], order >= first_mirrored
-        at = np.arange(len(order))
-        for step in range(1, settings.window + 1):
-            at = at[: np.searchsorted(at, len(order) - step)]
-            at = at[key[at] == key[at + step]]
-            if not at.size:
-                break
-            near = np.bitwise_count(value[at] ^ value[at + step]) <= settings.max_bits
-            near &= (owner[at] != owner[at + step]) & ~(mirror[at] & mirror[at + step])
-            yield owner[at[near]].astype(np.int64), owner[at[near] + step].astype(np.int64)
-
-
-def _arranged(hashes: Hashes, blocks: tuple[int, ...]) -> tuple[Hashes, int]:
-    """The hashes with these blocks moved to the top bits, and how many bits they fill."""
-    order = (*blocks, *(number for number in range(len(BLOCKS)) if number not in blocks))
-    turned = np.zeros_like(hashes)
-    for first, past in (BLOCKS[number] for number in order):
-        part = (hashes >> np.uint64(first)) & np.uint64((1 << (past - first)) - 1)
-        turned = (turned << np.uint64(past - first)) | part
-    return turned, sum(BLOCKS[number][1] - BLOCKS[number][0] for number in blocks)
-
-
-def _voted(frames: _Frames, one: Ints, two: Ints, settings: Dedup) -> tuple[Ints, Ints]:
-    """The candidates of which enough frames are near in order.
-
-    One near frame settles it between clips of one frame alone; others need two, or every clip that shares one
-    picture with a short one would be its copy.
-    """
-    shorter = np.minimum(frames.sampled[one], frames.sampled[two])
-    needed = np.ceil(settings.min_vote_ratio * shorter - 1e-9).astype(np.int64)
-    single = np.maximum(frames.sampled[one], frames.sampled[two]) == 1
-    needed = np.where(single, 1, np.maximum(needed, 2))
-    bits = np.where(single, settings.max_bits_alone, settings.max_bits)
-    keep = np.zeros(len(one), dtype=np.bool_)
-    most = int(np.diff(frames.starts).max(initial=1))
-    rows = max(1, CELLS_A_STEP // (most * most))
-    for start in range(0, len(one), rows):
-        part = slice(start, start + rows)
-        votes = np.maximum(
-            _common_run(frames, frames.plain, one[part], two[part], most, bits[part]),
-            _common_run(frames, frames.mirrored, one[part], two[part], most, bits[part]),
-        )
-        keep[part] = votes >= needed[part]
-    return one[keep], two[keep]
-
-
-def _common_run(frames: _Frames, other: Hashes, one: Ints, two: Ints, most: int, max_bits: Ints) -> Ints:
-    """(pairs,) length of the longest common subsequence of near frames; `other` are the second clips' hashes."""
-    ours, our_real = _padded(frames.plain, frames.starts, one, most)
-    theirs, their_real = _padded(other, frames.starts, two, most)
-    best = np.zeros((most + 1, len(one)), dtype=np.int64)
-    for i in range(most):
-        row = np.zeros_like(best)
-        for j in range(most):
-            near = np.bitwise_count(ours[:, i] ^ theirs[:, j]) <= max_bits
-            near &= our_real[:, i] & their_real[:, j]
-            row[j + 1] = np.where(near, best[j] + 1, np.maximum(best[j + 1], row[j]))
-        best = row
-    longest: Ints = best[most]
-    return longest
-
-
-def _padded(hashes: Hashes, starts: Ints, clips: Ints, most: int) -> tuple[Hashes, Mask]:
-    """(clips, most) hashes and which of them are real."""
-    at = starts[clips][:, None] + np.arange(most)
-    real = at < starts[clips + 1][:, None]
-    return hashes[np.where(real, at, 0)], real
-
-
-def _components(count: int, one: Ints, two: Ints) -> Ints:
-    """(count,) the lowest row that each row is connected with."""
-    label = np.arange(count)
-    while True:
-        low = np.minimum(label[one], label[two])
-        before = label.copy()
-        # Hooking the labels, not only the rows, halves long chains at each round.
-        for rows in (label[one], label[two]):
-            np.minimum.at(label, rows, low)
-        label = label[label]
-        if np.array_equal(label, before):
-            return label
-
-
-def _ranked(table: pa.Table, label: Ints) -> pa.Table:
-    """DUPLICATES by cluster labels."""
-    ids = table.column("clip_id").combine_chunks()
-    id_rank = pc.rank(ids).to_numpy().astype(np.int64)
-    pixels = pc.multiply(table.column("width").cast(pa.int64()), table.column("height").cast(pa.int64()))
-    quality = [
-        _descending(column) for column in (table.column("duration_s"), table.column("sharpness"), pixels)
-    ]
-    order = np.lexsort((id_rank, *quality, label))
-    firsts = np.flatnonzero(np.diff(label[order], prepend=-1))
-    sizes = np.diff(firsts, append=len(order))
-    rank = np.empty(len(order), dtype=np.int32)
-    rank[order] = np.arange(len(order)) - np.repeat(firsts, sizes)
-    best = np.empty(len(order), dtype=np.int64)
-    best[order] = np.repeat(order[firsts], sizes)
-    by_id = np.lexsort((id_rank, label))
-    smallest = np.empty(len(order), dtype=np.int64)
+def _described(
+    table: pa.Table, copies: Copies, representative: Ints, place: Ints, names: Any, rows: Ints
+) -> pa.Table:
+    """DUPLICATES of these rows by their representatives."""
+    ids = table.column("clip_id").combine_chunks().cast(pa.string())
+    count = len(representative)
+    order = np.lexsort((place, representative))
+    firsts = np.flatnonzero(np.diff(representative[order], prepend=-1))
+    sizes = np.diff(firsts, append=count)
+    rank = np.empty(count, np.int32)
+    rank[order] = np.arange(count) - np.repeat(firsts, sizes)
+    by_id = np.lexsort((copies.ids, representative))
+    smallest = np.empty(count, np.int64)
     smallest[by_id] = np.repeat(by_id[firsts], sizes)
+    own = representative == np.arange(count)
+    votes = copies.judged(np.flatnonzero(~own), representative[~own])
+    kind = np.full(count, None, object)
+    kind[~own] = np.where(votes.exact, "exact", np.where(votes.same_time, "near", "temporal"))
+    score = np.zeros(count)
+    score[~own] = votes.score
     unmeasured = table.column("phash").is_null().to_numpy()
-    return pa.table(
-        [
-            ids.cast(pa.string()),
-            ids.take(pa.array(smallest, mask=unmeasured)).cast(pa.string()),
-            pa.array(rank, mask=unmeasured),
-            ids.take(pa.array(best, mask=unmeasured | (rank == 0))).cast(pa.string()),
-        ],
-        schema=DUPLICATES,
-    )
-
-
-def _descending(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
-    """Sort keys that put high values first and nulls last."""
-    values: npt.NDArray[np.float64] = column.cast(pa.float64()).fill_null(-np.inf).to_numpy()
-    return -values
-
-
-def _codes(column: pa.ChunkedArray) -> Ints:
-    """(rows,) equal numbers for equal texts."""
-    codes: Ints = (
-        column.combine_chunks().dictionary_encode().indices.fill_null(-1).to_numpy().astype(np.int64)
-    )
-    return codes
+    columns = [
+        ids.take(pa.array(rows)),
+        ids.take(pa.array(smallest[rows], mask=unmeasured[rows])),
+        pa.array(rank[rows], mask=unmeasured[rows]),
+        ids.take(pa.array(representative[rows], mask=(unmeasured | own)[rows])),
+        pa.array(np.where(own, None, names[representative])[rows], pa.string()),
+        pa.array(kind[rows], pa.string()),
+        pa.array(score[rows], mask=own[rows]),
+    ]
+    return pa.table(columns, schema=DUPLICATES)

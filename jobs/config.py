@@ -30,6 +30,8 @@ def without_credentials(name: str) -> str:
 
 Place = Annotated[str, AfterValidator(without_credentials)]
 """A path or URL that is written into the run."""
+FILES = ("model", "paddle_models", "cache")
+"""Settings of stages that name a file or folder."""
 
 
 class Table(BaseModel):
@@ -129,7 +131,7 @@ def loads(data: bytes, where: str) -> dict[str, Any]:
 
 
 def absolute(config: Config, here: Path) -> Config:
-    """The settings with every relative source, root, earlier run and recipe file taken from the folder `here`."""
+    """The settings with every relative source, root, earlier run, model and recipe taken from the folder `here`."""
 
     def beside(name: str) -> str:
         return name if "://" in name else os.path.normpath(here / name)
@@ -144,6 +146,13 @@ def absolute(config: Config, here: Path) -> Config:
             "dedup": {
                 key: [beside(run) for run in value] if key == "against" and isinstance(value, list) else value
                 for key, value in config.dedup.items()
+            },
+            "stage": {
+                stage: {
+                    key: beside(value) if key in FILES and isinstance(value, str) and value else value
+                    for key, value in table.items()
+                }
+                for stage, table in config.stage.items()
             },
         }
     )

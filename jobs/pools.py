@@ -15,8 +15,10 @@ import pyarrow.compute as pc
 from balance.concepts import SEPARATOR, load_concepts
 from balance.resample import BALANCED, balance_from, resample
 from filters import dedup
+from jobs import earlier
 from jobs.run import Counts, NotReady, Run
 from jobs.tables import measurements
+from jobs.tables import schema as joined_schema
 from pipeline import recipe as recipes
 from pipeline.recipe import Origin, Recipe
 from pipeline.stage import fingerprint
@@ -58,19 +60,48 @@ class Pools:
         return self.run.config.deduplicator()
 
     @cached_property
+    def _dedup_columns(self) -> list[str]:
+        """The columns that the run has of those that dedup reads."""
+        known = set(joined_schema([planned.stage for planned in self.run.planned]).names)
+        wanted = [*dedup.COLUMNS, *(name.removeprefix("-") for name in self._dedup_settings.prefer)]
+        return [name for name in dict.fromkeys(wanted) if name in known]
+
+    @property
+    def _index_inputs(self) -> str:
+        return fingerprint("index", VERSION, self.run.snapshot(dedup.COLUMNS))
+
+    @property
     def _dedup_inputs(self) -> str:
         settings = asdict(self._dedup_settings)
-        return fingerprint("dedup", VERSION, settings, self.run.snapshot(dedup.COLUMNS))
+        pins = earlier.kept(self.run.store, settings.pop("against"))
+        contents = None if pins is None else [one.contents for one in pins]
+        return fingerprint("dedup", VERSION, settings, contents, self.run.snapshot(self._dedup_columns))
 
     def dedup(self) -> Entry:
-        """Clusters of near-duplicate clips: `dedup@.../part-*.parquet`, in the order of the parts."""
+        """Clusters of copies among clips: `dedup@.../part-*.parquet`, in the order of the parts.
+
+        Beside them it keeps what later runs need to find copies of these clips: `index@.../part-*.parquet`. NotReady:
+        a run of `dedup.against` has no index.
+        """
+        store = self.run.store
+        if store.root in self._dedup_settings.against:
+            raise NotReady(f"dedup.against names {store.root} itself: give it earlier runs only")
+        earlier.publish(store, self.run.once("index", self._index_inputs, self._index))
+        earlier.keep(store, [earlier.pin(root) for root in self._dedup_settings.against])
         return self.run.once("dedup", self._dedup_inputs, self._dedup)
 
+    def _index(self) -> Iterator[tuple[pa.Table, Counts]]:
+        for batch in measurements(self.run, dedup.COLUMNS):
+            yield batch.select(dedup.COLUMNS), {"clips": batch.num_rows}
+
     def _dedup(self) -> Iterator[tuple[pa.Table, Counts]]:
-        parts = [batch.select(dedup.COLUMNS) for batch in measurements(self.run, dedup.COLUMNS)]
+        columns = self._dedup_columns
+        parts = [batch.select(columns) for batch in measurements(self.run, columns)]
         if not parts:
             return
-        found = dedup.find_duplicates(pa.concat_tables(parts), self._dedup_settings)
+        pins = earlier.kept(self.run.store, self._dedup_settings.against) or ()
+        known = [(one.run, earlier.tables(one, parts[0].select(dedup.COLUMNS).schema)) for one in pins]
+        found = dedup.find_duplicates(pa.concat_tables(parts), self._dedup_settings, known)
         for start in range(0, found.num_rows, ROWS_A_FILE):
             piece = found.slice(start, ROWS_A_FILE)
             copies = pc.sum(pc.greater(piece.column("duplicate_rank"), 0)).as_py() or 0
@@ -185,6 +216,7 @@ class Pools:
 
     def steps(self, recipe: Recipe) -> Iterator[str]:
         """The ledger's steps that make a pool, each built on the one before; NotReady while stages are missing."""
+        yield f"index@{self._index_inputs}"
         yield f"dedup@{self._dedup_inputs}"
         yield f"verdicts/{recipe.name}@{self._verdict_inputs(recipe)}"
         if recipe.balance:

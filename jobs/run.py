@@ -24,7 +24,7 @@ from pipeline.cluster import cpus
 from pipeline.runner import Done, Pool
 from pipeline.sources import Sources
 from pipeline.stage import Stage, fingerprint
-from pipeline.store import Entry, Failure, Output, Store
+from pipeline.store import Entry, Failure, Output, StorageError, Store
 from pipeline.weights import load_catalogue
 
 U = TypeVar("U")
@@ -151,6 +151,18 @@ class Run:
         return tuple((self._scan.proxy_path(span), span) for unit in group.units for span in unit.spans)
 
     # --- annotations
+
+    def ready(self, names: Sequence[str]) -> None:
+        """Asks the named stages that have work left whether they can load. WeightError: one cannot."""
+        for planned in self.planned:
+            if planned.stage.name in names and self._work_left(planned):
+                planned.stage.ready(self.pool.ray_address is None)
+
+    def _work_left(self, planned: Planned) -> bool:
+        try:
+            return any(self.store.entry(planned.step, part.name) is None for part in self.parts)
+        except (NotReady, StorageError):  # a step before this one is to be done, or a file of it is gone
+            return True
 
     @cached_property
     def planned(self) -> tuple[Planned, ...]:
@@ -373,9 +385,11 @@ def chosen_stages(config: Config) -> list[Stage]:
     unknown = sorted((set(config.stages) | set(config.stage)) - set(stages))
     if unknown:
         raise ConfigError(f"unknown stage '{unknown[0]}'; known are {', '.join(stages)}")
+    # What a stage requires may depend on its settings.
+    stages = {name: config.configured(stage) for name, stage in stages.items()}
     wanted = set(config.stages) or set(stages)
     wanted |= {n for n, stage in stages.items() if set(dedup.COLUMNS) & set(stage.columns.names)}
     for name in reversed(stages):
         if name in wanted:
             wanted |= set(stages[name].requires)
-    return [config.configured(stage) for name, stage in stages.items() if name in wanted]
+    return [stage for name, stage in stages.items() if name in wanted]

@@ -9,11 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filters.dedup import BLOCKS, Dedup, _arranged, _components, find_duplicates
+from filters.dedup import Dedup, find_duplicates
+from filters.duplicates.clusters import components, preference, stars
+from filters.duplicates.hashes import BLOCKS, _arranged
+from filters.embedding import Embedding
 from filters.phash import PHash
 
 SIZE = (320, 180)
 DEFAULTS = Dedup()
+NO_BARS = {f"border_{side}_ratio": 0.0 for side in ("left", "right", "top", "bottom")}
 
 
 def take(studio, seed, seconds=6, start=0.0):
@@ -26,13 +30,18 @@ def take(studio, seed, seconds=6, start=0.0):
 
 def hashed(studio, images, every_s=0.5):
     stage = PHash()
-    return stage.measure(
-        stage.load(), studio.clip(len(images) * every_s, *SIZE), studio.batch(images, every_s)
-    )
+    clip = studio.clip(len(images) * every_s, *SIZE, upstream={"border": NO_BARS})
+    return stage.measure(stage.load(), clip, studio.batch(images, every_s))
 
 
 def row(name, hashes, **values):
-    shape = {"shot_id": f"shot-{name}", "is_image": False, "width": 1280, "height": 720}
+    shape = {
+        "shot_id": f"shot-{name}",
+        "is_image": False,
+        "width": 1280,
+        "height": 720,
+        "clean_area_ratio": 1.0,
+    }
     return {"clip_id": name, **shape, "duration_s": 6.0, "sharpness": 1.0, **hashes, **values}
 
 
@@ -44,9 +53,13 @@ def measured(rows):
             pa.field("is_image", pa.bool_()),
             pa.field("width", pa.int32()),
             pa.field("height", pa.int32()),
+            pa.field("clean_area_ratio", pa.float64()),
             pa.field("duration_s", pa.float64()),
             pa.field("sharpness", pa.float64()),
+            pa.field("iqa_score", pa.float64()),
+            pa.field("text_area_ratio", pa.float64()),
             *PHash.columns,
+            *Embedding.columns,
         ]
     )
     return pa.Table.from_pylist(rows, schema=schema)
@@ -212,9 +225,12 @@ def random_rows(count, frames, seed=0):
         "width": [640] * count,
         "height": [360] * count,
         "duration_s": [5.0] * count,
+        "clean_area_ratio": [1.0] * count,
         "sharpness": [1.0] * count,
     }
-    return pa.table({**columns, **dict(zip(PHash.columns.names, lists, strict=True))}), originals
+    columns |= dict(zip(PHash.columns.names[:3], lists, strict=True))
+    nothing = {field.name: pa.nulls(count, field.type) for field in (*PHash.columns, *Embedding.columns)}
+    return pa.table(nothing | columns), originals
 
 
 def test_thirty_thousand_clips_take_seconds():
@@ -269,13 +285,146 @@ def test_components_are_those_of_a_plain_search(count, edges):
         for one, two in edges:
             expected[one] = expected[two] = min(expected[one], expected[two])
     one, two = (np.array([edge[side] for edge in edges], np.int64) for side in (0, 1))
-    assert _components(count, one, two).tolist() == expected
+    assert components(count, one, two).tolist() == expected
+
+
+def test_a_chain_is_cut_into_stars_around_the_best():
+    # 0 - 1 - 2 - 3 - 4, where 1 is the best, then 4: 2 is no copy of 4, and 3 is none of 1.
+    place = np.array([2, 0, 3, 4, 1])
+    one, two = np.arange(4), np.arange(1, 5)
+    assert stars(place, one, two).tolist() == [1, 1, 1, 4, 4]
+
+
+@given(st.permutations(range(12)), st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), max_size=40))
+def test_every_member_is_linked_with_its_representative(place, edges):
+    edges = [edge for edge in edges if edge[0] != edge[1]]
+    one, two = (np.array([edge[side] for edge in edges], np.int64) for side in (0, 1))
+    found = stars(np.array(place), one, two)
+    linked = {frozenset(edge) for edge in edges}
+    for row, best in enumerate(found):
+        assert best == row or (frozenset((row, int(best))) in linked and place[best] < place[row])
+        assert found[best] == best
+    alone = [row for row in range(12) if found[row] == row]
+    assert not any(frozenset((a, b)) in linked for a in alone for b in alone if a != b)
+
+
+def test_chained_hashes_do_not_glue(studio):
+    """Each of ten clips is 6 bits from the next: all would be one cluster if chains counted."""
+    dice = np.random.default_rng(4)
+    hashes, value = [], [int(dice.integers(0, 2**64, dtype=np.uint64)) for _ in range(6)]
+    bits = dice.permutation(64)
+    for step in range(10):
+        hashes.append(list(value))
+        flips = sum(1 << int(bits[6 * step + i]) for i in range(6))
+        value = [one ^ flips for one in value]
+    rows = [
+        row(f"c{i:02d}", {"phash": one, "phash_mirrored": [i * 2**32] * 6, "phash_flat": [False] * 6})
+        for i, one in enumerate(hashes)
+    ]
+    assert max(map(len, clusters(rows))) <= 3
+
+
+@pytest.mark.parametrize(
+    ("values", "best"),
+    [
+        ({"sharpness": [1.0, 1.05]}, "a"),  # within a tenth: the next column decides, at last the id
+        ({"sharpness": [1.0, 1.5]}, "b"),
+        ({"sharpness": [1.0, 1.05], "iqa_score": [20.0, 60.0]}, "b"),
+        ({"text_area_ratio": [0.2, 0.0]}, "b"),
+        ({"clean_area_ratio": [0.5, 1.0]}, "b"),
+        ({"clean_area_ratio": [1.0, 0.5], "iqa_score": [None, 60.0]}, "a"),
+        ({"iqa_score": [None, -20.0]}, "b"),
+        ({"duration_s": [5.0, 9.0]}, "b"),
+    ],
+)
+def test_quality_chooses_the_representative(studio, values, best):
+    same = hashed(studio, take(studio, 0))
+    rows = [row(name, same, **{k: v[i] for k, v in values.items()}) for i, name in enumerate("ab")]
+    found = find_duplicates(measured(rows)).to_pylist()
+    assert [one["clip_id"] for one in found if one["duplicate_rank"] == 0] == [best]
+
+
+def test_another_order_of_preference():
+    table = pa.table({"clip_id": ["a", "b"], "width": [10, 20], "noise": [0.1, 0.9]})
+    assert preference(table, ("width",), 0.1).tolist() == [1, 0]
+    assert preference(table, ("-noise", "width"), 0.1).tolist() == [0, 1]
+    assert preference(table, ("absent",), 0.1).tolist() == [0, 1]
+
+
+def told(rows, **how):
+    return {one["clip_id"]: one for one in find_duplicates(measured(rows), **how).to_pylist()}
+
+
+def test_the_kind_says_how_two_clips_are_copies(studio):
+    images = take(studio, 0, 8)
+    rows = [
+        row("best", hashed(studio, images), duration_s=8.0, sharpness=2.0),
+        row("equal", hashed(studio, images), duration_s=8.0),
+        row("coded", hashed(studio, coded(images)), duration_s=8.0),
+        row("part", hashed(studio, images[:8]), duration_s=4.0),
+        row("shifted", hashed(studio, take(studio, 0, 8, start=2.0)), duration_s=8.0),
+    ]
+    found = told(rows)
+    assert {name: one["duplicate_kind"] for name, one in found.items()} == {
+        "best": None,
+        "equal": "exact",
+        "coded": "near",
+        "part": "temporal",
+        "shifted": "temporal",
+    }
+    assert found["best"]["duplicate_score"] is None
+    assert [found[name]["duplicate_score"] for name in ("equal", "coded", "part")] == [1.0, 1.0, 1.0]
+    assert 0.6 <= found["shifted"]["duplicate_score"] < 1
+
+
+def test_bars_do_not_hide_a_copy(studio):
+    images = take(studio, 0)
+    stage, (across, down) = PHash(), SIZE
+    boxed = [cv2.copyMakeBorder(image, 40, 40, 0, 0, cv2.BORDER_CONSTANT) for image in images]
+    border = NO_BARS | {f"border_{side}_ratio": 40 / (down + 80) for side in ("top", "bottom")}
+    clip = studio.clip(6, across, down + 80, upstream={"border": border})
+    inside = stage.measure(stage.load(), clip, studio.batch(boxed, 0.5))
+    blind = stage.measure(
+        stage.load(), studio.clip(6, upstream={"border": NO_BARS}), studio.batch(boxed, 0.5)
+    )
+    rows = [row("plain", hashed(studio, images)), row("boxed", inside)]
+    assert clusters(rows) == [["boxed", "plain"]]
+    assert clusters([rows[0], row("boxed", blind)]) == []
+
+
+def test_clips_of_earlier_runs_stand_for_their_copies(studio):
+    first, second = (hashed(studio, take(studio, seed)) for seed in (0, 1))
+    rows = [
+        row("a", first, sharpness=9.0),
+        row("b", second),
+        row("c", first),
+        row("new", hashed(studio, take(studio, 2))),
+    ]
+    earlier = [
+        ("runs/one", measured([row("x", first, sharpness=0.1)])),
+        ("runs/two", measured([row("b", second), row("y", first)])),
+    ]
+    found = told(rows, earlier=earlier)
+    assert set(found) == {"a", "b", "c", "new"}
+    told_of = {
+        name: (one["duplicate_of"], one["duplicate_run"], one["duplicate_kind"])
+        for name, one in found.items()
+    }
+    assert told_of == {
+        "a": ("x", "runs/one", "exact"),
+        "c": ("x", "runs/one", "exact"),
+        "b": ("b", "runs/two", "exact"),
+        "new": (None, None, None),
+    }
+    assert [found[name]["duplicate_rank"] > 0 for name in ("a", "b", "c", "new")] == [True, True, True, False]
+    # The other runs' own clips change nothing between the new ones.
+    assert told(rows, earlier=[])["c"]["duplicate_of"] == "a"
 
 
 def test_a_long_chain_is_one_component():
     rows = np.random.default_rng(0).permutation(100_000)
     start = time.process_time()
-    assert not _components(100_000, rows[:-1], rows[1:]).any()
+    assert not components(100_000, rows[:-1], rows[1:]).any()
     assert time.process_time() - start < 10
 
 
@@ -292,7 +441,11 @@ def test_lists_of_other_lengths_are_refused():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"max_bits": 99}, {"max_bits_alone": -1}, {"min_vote_ratio": 0.0}, {"window": 0}]
+    "settings",
+    [
+        *({"max_bits": 99}, {"max_bits_alone": -1}, {"min_vote_ratio": 0.0}, {"window": 0}),
+        *({"min_similarity": 0.0}, {"min_alignment": 1.5}, {"neighbours": 0}, {"tie_ratio": -0.1}),
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(settings))):

@@ -5,10 +5,13 @@ import numpy as np
 
 from filters.phash import PHash
 
+NO_BARS = {f"border_{side}_ratio": 0.0 for side in ("left", "right", "top", "bottom")}
 
-def measure(studio, images):
+
+def measure(studio, images, seconds=None):
     stage = PHash()
-    return stage.measure(stage.load(), studio.clip(len(images)), studio.batch(images))
+    clip = studio.clip(seconds or len(images), upstream={"border": NO_BARS})
+    return stage.measure(stage.load(), clip, studio.batch(images))
 
 
 def bits(one, two):
@@ -43,3 +46,30 @@ def test_at_most_so_many_frames_evenly_spread(studio):
     row = measure(studio, images)
     assert len(row["phash"]) == len(row["phash_mirrored"]) == len(row["phash_flat"]) == 16
     assert len(set(row["phash"])) == 16
+
+
+def test_the_content_is_that_of_every_frame_and_of_the_length(studio):
+    images = [studio.colour(64, 36, seed) for seed in range(20)]
+    first = measure(studio, images)["content_hash"]
+    assert len(first) == 20
+    assert measure(studio, [image.copy() for image in images])["content_hash"] == first
+    other = [*images]
+    other[7] = other[7] ^ np.uint8(1)
+    assert measure(studio, other)["content_hash"] != first
+    assert measure(studio, images, seconds=20.5)["content_hash"] != first
+    flat = np.full((36, 64, 3), 40, np.uint8)
+    assert measure(studio, [flat, flat])["content_hash"] is None
+    assert measure(studio, [flat, images[0]])["content_hash"] is not None
+
+
+def test_bars_are_no_part_of_the_hash(studio):
+    image = studio.colour(320, 180)
+    boxed = cv2.copyMakeBorder(image, 60, 60, 0, 0, cv2.BORDER_CONSTANT)
+    stage = PHash()
+    border = NO_BARS | {"border_top_ratio": 0.2, "border_bottom_ratio": 0.2}
+    row = stage.measure(stage.load(), studio.clip(1, upstream={"border": border}), studio.batch([boxed]))
+    assert row["phash"] == measure(studio, [image])["phash"]
+    # Bars that leave nothing are not believed.
+    border = dict.fromkeys(NO_BARS, 0.5)
+    row = stage.measure(stage.load(), studio.clip(1, upstream={"border": border}), studio.batch([image]))
+    assert row["phash"] == measure(studio, [image])["phash"]

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from filters.alignment import CLOSE, QUICK, QUICK_MARGIN, SIDE_PX, alignment, thumb
+from filters.duplicates.alignment import CLOSE, QUICK, QUICK_MARGIN, SIDE_PX, alignment, thumb
 
 EDITS = {
     "nothing": lambda image: image,

@@ -4,8 +4,8 @@ import faiss
 import numpy as np
 import pytest
 
-from filters.alignment import SIDE_PX
-from filters.vectors import HITS, ONE_BLOCK, Embedded, Likeness, _blocks, pairs, vote
+from filters.duplicates.alignment import SIDE_PX
+from filters.duplicates.vectors import HITS, ONE_BLOCK, Embedded, Likeness, _blocks, pairs, vote
 
 SETTINGS = Likeness(0.8, 0.8, 0.9, 0.6, 8)
 
@@ -68,7 +68,7 @@ def test_only_clips_that_ask_look_for_others():
 def test_a_vote_needs_frames_whose_small_pictures_fit(studio, alike, passes):
     import cv2
 
-    from filters.alignment import thumb
+    from filters.duplicates.alignment import thumb
 
     taken = [np.frombuffer(thumb(cv2, studio.texture(160, 90, seed)), np.int8) for seed in range(6)]
     thumbs = np.stack([*taken[:3], *(taken[i] if i in alike else taken[3 + i] for i in range(3))])
