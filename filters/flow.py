@@ -35,6 +35,7 @@ class Flow(Stage):
     """
 
     name = "flow"
+    version = 2
     columns = pa.schema([pa.field(signal, pa.list_(pa.float32())) for signal in SIGNALS])
     frames = MOTION
 
@@ -45,8 +46,8 @@ class Flow(Stage):
     """Distance from the camera model, at the flow's size, within which a point follows it."""
     still_px: float = 0.1
     """Shift between two adjacent frames below which a point is still: above DIS's noise on still video."""
-    step_min_s: float = 1 / 120
-    """Shorter steps between two frames are taken for faults of the timestamps."""
+    step_min_ratio: float = 0.5
+    """Of the clip's mean step between frames: shorter ones are taken for faults of the timestamps."""
     texture_level: float = 2.0
     """Mean gradient (luma levels a pixel) around a grid point from which its flow is trusted."""
 
@@ -60,7 +61,11 @@ class Flow(Stage):
         dis = state.DISOpticalFlow_create(state.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         dis.setFinestScale(self.finest_scale)
         pairs = zip(batch.times_s, batch.images, batch.following, batch.step_s, strict=True)
-        rows = [(float(time_s), *self._pair(state, dis, one, two, float(s))) for time_s, one, two, s in pairs]
+        least_s = self.step_min_ratio / clip.fps
+        rows = [
+            (float(time_s), *self._pair(state, dis, one, two, max(float(s), least_s)))
+            for time_s, one, two, s in pairs
+        ]
         # Rounded as they are stored: a stage that requires these reads the same values before and after storing.
         return {
             signal: np.array([row[i] for row in rows], np.float32).tolist()
@@ -74,7 +79,6 @@ class Flow(Stage):
         length = np.hypot(flow[..., 0], flow[..., 1])
         median, p95 = np.percentile(length[::2, ::2], (50, 95))
         camera = fit(cv2, one, flow, self.grid_px, self.inlier_px, self.texture_level)
-        step_s = max(step_s, self.step_min_s)
         side_s = min(width, height) * step_s
         mean, median, p95 = float(length.mean()) / side_s, float(median) / side_s, float(p95) / side_s
         still = float((length < self.still_px).mean())

@@ -19,8 +19,8 @@ from pipeline.stage import FrameBatch, Row, Stage
 class Static(Stage):
     """Share and longest run of the steps between samples over which almost no pixel changes.
 
-    It compares samples half a second apart, not adjacent frames: cartoons and converted frame rates repeat frames,
-    so that every other adjacent pair of a lively video is equal; and a slow pan is seen over half a second. A clip
+    It compares samples 0.515 s apart, not adjacent frames: cartoons and converted frame rates repeat frames,
+    so that every other adjacent pair of a lively video is equal; and a slow pan is seen over that. A clip
     with one sample compares it with the frame after it; an image has None.
     """
 

@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 VIEW = FrameSpec(every_s=1.0, short_side_px=360)
 """What is in the picture: RGB."""
-MOTION = FrameSpec(every_s=0.5, short_side_px=144, gray=True, pair=True)
-"""How it moves: luma, with the frame that follows."""
+MOTION = FrameSpec(every_s=0.515, short_side_px=144, gray=True, pair=True)
+"""How it moves: luma, with the frame that follows. The step is no whole number of the usual patterns of repeated frames
+(12 in 24, 24 in 30, 24 in 60 ...), so that pairs meet every place of them: at half a second they met one alone. Ours."""
 DETAIL = FrameSpec(every_s=2.0, patch_px=384)
 """How sharp it is: RGB, the central square at the source's resolution."""
 PROXY: tuple[FrameSpec, ...] = (VIEW, MOTION, DETAIL)

@@ -81,7 +81,7 @@ class CameraExpert(Stage):
     pairs_min: int = 4
     """Explained pairs that a sentence needs: about two seconds."""
     phase_pairs_min: int = 3
-    """Pairs of the shortest phase: 1.5 s on the half-second grid of the flow stage."""
+    """Pairs of the shortest phase: 1.5 s on the grid of the flow stage."""
     speed_limit: float = 10.0
     """Share of the frame a second that no camera reaches: wrong timestamps or a wrong flow."""
     same_sign_min: float = 0.8

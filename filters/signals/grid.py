@@ -255,8 +255,10 @@ def _joined(
         alike = np.abs(cell / typical - 1) < 0.08
         agree = own & alike
         # Two windows that share three quarters of their pixels may agree by chance, unless they are sure.
+        if agree.sum() < 2:
+            continue
         sure = seen.stride_px > WINDOW_PX // 4 or float(seen.comb[agree].mean()) >= 1.25 * limits.comb
-        if agree.sum() < (2 if sure else 3):
+        if agree.sum() < 3 and not sure:
             continue
         _, wide = cv2.connectedComponents((weak & alike).astype(np.uint8), connectivity=8)
         joined = np.isin(wide, np.unique(wide[agree]))

@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 
 from filters.cadence import Cadence
+from pipeline.frames import MOTION
 from pipeline.stage import FrameBatch
 
-FPS = 29  # so that the grid meets every place of a pattern
+FPS = 24
 
 
 def batch(show, count, times_s=None):
-    """Pairs of a clip whose frame i looks like show(i): those that a grid of half seconds meets."""
+    """Pairs of a clip whose frame i looks like show(i): those that the decoder's grid meets."""
     times_s = np.arange(count) / FPS if times_s is None else np.asarray(times_s)
-    grid = sorted({int(np.searchsorted(times_s, k / 2 - 1e-9)) for k in range(int(times_s[-1] * 2) + 1)})
+    steps = np.arange(0, times_s[-1], MOTION.every_s)
+    grid = sorted({int(i) for i in np.searchsorted(times_s, steps - 1e-9)})
     first = np.array([i for i in grid if i + 1 < count])
     images, following = (np.stack([show(i) for i in frames]) for frames in (first, first + 1))
     return FrameBatch(images, times_s[first], first, following, times_s[first + 1] - times_s[first])
@@ -43,6 +45,29 @@ def test_repeated_frames_are_counted(studio, kept, share):
     show = pan(studio)
     row = measure(studio, batch(lambda i: show(i // 6 * 6 + kept[i % 6]), 600))
     assert row["duplicate_frame_ratio"] == pytest.approx(share, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("fps", "pattern"),
+    [
+        (24, [0, 0]),  # 12 frames a second
+        (25, [0, 0]),
+        (30, [0, 0]),
+        (30, [0, 1, 2, 3, 3]),  # 24 frames a second
+        (60, [0, 0]),
+        (60, [0, 0, 0, 1, 1]),  # 24 frames a second
+        (50, [0, 0]),
+        (48, [0, 0]),
+    ],
+)
+def test_the_usual_patterns_of_repeats_are_met_at_every_place(studio, fps, pattern):
+    """A grid in step with the pattern would call all frames repeats, or none."""
+    show, many = pan(studio, 12 / fps), len(pattern)
+    first = [pattern.index(value) for value in pattern]
+    count = 12 * fps
+    frames = batch(lambda i: show(i // many * many + first[i % many]), count, np.arange(count) / fps)
+    truth = 1 - len(set(pattern)) / many
+    assert measure(studio, frames)["duplicate_frame_ratio"] == pytest.approx(truth, abs=0.12)
 
 
 def test_what_coding_changes_in_a_repeated_frame_does_not_count(studio):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -28,6 +30,21 @@ def camera(source: np.ndarray, dx: float, dy: float, zoom: float, roll_deg: floa
 def measure(studio, pairs):
     stage = Flow()
     return stage.measure(stage.load(), studio.clip(len(pairs) / 2), studio.pairs(pairs))
+
+
+@pytest.mark.parametrize("fps", [24, 60, 120, 240])
+def test_a_pan_has_its_speed_at_any_rate(studio, fps):
+    """At 240 frames a second the content moves a quarter of a pixel between two frames."""
+    source = studio.texture(1400, 900)
+    pairs = [
+        tuple(camera(source, (t + step / fps) * 0.2, 0, 0, 0) for step in (0, 1))
+        for t in (0.0, 0.515, 1.03, 1.545)
+    ]
+    frames = dataclasses.replace(studio.pairs(pairs, 0.515), step_s=np.full(4, 1 / fps))
+    clip = dataclasses.replace(studio.clip(2.0), fps=fps)
+    stage = Flow()
+    row = stage.measure(stage.load(), clip, frames)
+    assert np.mean(row["flow_dx"]) == pytest.approx(0.2, rel=0.12)
 
 
 # Speeds per second: right, down, growth, clockwise degrees. Tolerances are three times the error seen on photographs.
