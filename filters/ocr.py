@@ -23,7 +23,8 @@ class Line:
     """One line of text: corners (4, 2) in pixels, clockwise from its top left, and the recogniser's score."""
 
     corners: Corners
-    text: str
+    text: str | None
+    """None: detected, and left unread because enough larger ones were."""
     score: float
 
     @property
@@ -35,7 +36,7 @@ class Line:
     @property
     def letters(self) -> int:
         """Letters and digits of the text."""
-        return sum(map(str.isalnum, self.text))
+        return sum(map(str.isalnum, self.text or ""))
 
     @property
     def area_px(self) -> float:
@@ -46,17 +47,17 @@ class Line:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which of the detected boxes are read: those between two heights, the `most` largest of them."""
+    """Which of the detected boxes count: those between two heights; the `most` largest of them are read."""
 
     min_height_px: float
     max_height_px: float
     most: int
 
-    def of(self, boxes: Sequence[Corners]) -> list[int]:
-        """Indices of the wanted boxes, in their order."""
+    def of(self, boxes: Sequence[Corners]) -> tuple[list[int], list[int]]:
+        """Indices of the boxes to read and of those to leave unread, both in their order."""
         fits = [i for i, box in enumerate(boxes) if self.min_height_px <= _height(box) <= self.max_height_px]
-        largest = sorted(fits, key=lambda i: (-_height(boxes[i]) * _width(boxes[i]), i))[: self.most]
-        return sorted(largest)
+        by_size = sorted(fits, key=lambda i: (-_height(boxes[i]) * _width(boxes[i]), i))
+        return sorted(by_size[: self.most]), sorted(by_size[self.most :])
 
 
 class OcrEngine(Protocol):
@@ -66,7 +67,7 @@ class OcrEngine(Protocol):
     def label(self) -> str: ...
 
     def read(self, image: Rgb, wanted: Wanted) -> list[Line]:
-        """The wanted lines of an RGB picture, in reading order."""
+        """The wanted lines of an RGB picture, in reading order, and after them those left unread."""
         ...
 
 
@@ -102,7 +103,8 @@ class RapidEngine:
         bgr = np.ascontiguousarray(image[..., ::-1])
         found = self._ocr(bgr, use_det=True, use_rec=False).boxes
         boxes = [] if found is None else [np.asarray(box, np.float32) for box in found]
-        return [self._line(bgr, boxes[i]) for i in wanted.of(boxes)]
+        read, unread = wanted.of(boxes)
+        return [self._line(bgr, boxes[i]) for i in read] + [Line(boxes[i], None, 0.0) for i in unread]
 
     def _line(self, bgr: Rgb, corners: Corners) -> Line:
         read = self._ocr(_cut(self._cv2, bgr, corners), use_det=False, use_rec=True)
@@ -124,7 +126,9 @@ class PaddleEngine:
         (result,) = self._predict(np.ascontiguousarray(image[..., ::-1]))
         boxes = [np.asarray(corners, np.float32) for corners in result["rec_polys"]]
         texts, scores = result["rec_texts"], result["rec_scores"]
-        return [Line(boxes[i], str(texts[i]), float(scores[i])) for i in wanted.of(boxes)]
+        read, unread = wanted.of(boxes)
+        lines = [Line(boxes[i], str(texts[i]), float(scores[i])) for i in read]
+        return lines + [Line(boxes[i], None, 0.0) for i in unread]
 
 
 def load_paddle(models: Path) -> PaddleEngine:

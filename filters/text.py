@@ -27,7 +27,7 @@ class Text(ModelStage):
     """
 
     name = "text"
-    version = 2
+    version = 3
     columns = pa.schema(
         {
             "text_area_ratio": pa.float64(),
@@ -73,8 +73,8 @@ class Text(ModelStage):
         pictures = looked_at(frames, clip, self.every_s, self.most_frames)
         areas, readings = [], []
         for frame, image in pictures:
-            lines = self._lines(state, image)
-            areas.append(min(1.0, sum(line.area_px for line in lines) / image[..., 0].size))
+            lines, area_px = self._lines(state, image)
+            areas.append(min(1.0, area_px / image[..., 0].size))
             readings += [reading(frame, line, image) for line in lines]
         return {
             "text_area_ratio": max(areas),
@@ -83,7 +83,11 @@ class Text(ModelStage):
             **told(readings, [frame for frame, _ in pictures]),
         }
 
-    def _lines(self, engine: OcrEngine, image: Rgb) -> list[Line]:
+    def _lines(self, engine: OcrEngine, image: Rgb) -> tuple[list[Line], float]:
+        """The lines that count and the pixels of all text: of unread boxes, as large a part is text as of the read."""
         lowest, highest = self.min_height_ratio * min(image.shape[:2]), self.max_height_ratio * len(image)
         found = engine.read(image, Wanted(lowest, highest, self.most_lines))
-        return [one for one in found if one.score >= self.score_min and one.letters >= self.min_chars]
+        lines = [one for one in found if one.score >= self.score_min and one.letters >= self.min_chars]
+        unread = [one for one in found if one.text is None]
+        sure = len(lines) / max(1, len(found) - len(unread))
+        return lines, sum(one.area_px for one in lines) + sure * sum(one.area_px for one in unread)

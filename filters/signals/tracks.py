@@ -52,7 +52,7 @@ class Reading:
 def reading(frame: int, line: Line, image: Rgb) -> Reading:
     """A line that was read on the picture of a frame."""
     height, width = image.shape[:2]
-    return Reading({"frame": frame, **box(line.bounds_px, width, height, line.score)}, line.text.strip())
+    return Reading({"frame": frame, **box(line.bounds_px, width, height, line.score)}, (line.text or "").strip())
 
 
 @dataclass

@@ -70,6 +70,24 @@ class Fake:
         return self.lines
 
 
+def test_boxes_that_are_left_unread_count_as_much_as_those_that_were_read(studio):
+    """Half of what was read is text, so half of the rest is taken for it."""
+    read = [Line(corners(0, 0, 64, 36), "words", 0.9), Line(corners(0, 40, 64, 76), "noise", 0.1)]
+    unread = [Line(corners(64 * i, 100, 64 * i + 64, 136), None, 0.0) for i in range(4)]
+    row = Text().measure(Fake(read + unread), studio.clip(1), studio.batch([dark()]))
+    assert row["text_area_ratio"] == pytest.approx(0.01 + 4 * 0.01 / 2)
+    assert row["text_box_count"] == 1
+
+
+def test_a_screen_full_of_lines_covers_more_than_the_lines_that_are_read(studio, engine):
+    image = dark()
+    boxes = [studio.write(image, f"line number {i} of twenty", (20, 16 + 17 * i), 0.5, 1) for i in range(20)]
+    truth = sum((right - left) * (bottom - top) for left, top, right, bottom in boxes) / (640 * 360)
+    row = Text().measure(engine, studio.clip(1), studio.batch([image]))
+    assert row["text_box_count"] == Text().most_lines
+    assert row["text_area_ratio"] == pytest.approx(truth, rel=0.35)
+
+
 def test_single_letters_and_doubtful_lines_do_not_count(studio):
     good = Line(corners(64, 36, 128, 72), " two words ", 0.9)
     lines = [good, Line(corners(0, 0, 300, 300), "O", 0.99), Line(corners(0, 0, 300, 300), "doubt", 0.49)]
@@ -83,7 +101,7 @@ def test_single_letters_and_doubtful_lines_do_not_count(studio):
 
 def test_too_small_too_tall_and_too_many_boxes_are_not_read():
     boxes = [corners(0, 0, 100, 5), corners(0, 0, 640, 300), *(corners(0, 0, 100 + i, 10) for i in range(4))]
-    assert Wanted(7, 180, 3).of(boxes) == [3, 4, 5]
+    assert Wanted(7, 180, 3).of(boxes) == ([3, 4, 5], [2])
     assert Wanted(7, 180, 9).of([corners(0, 0, 12, 200)]) == [0]  # a vertical line
 
 
