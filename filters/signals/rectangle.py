@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+MOST_EXACT = 24
+"""Boxes up to which every edge counts; of more, edges are rounded outwards to GRID parts of the frame."""
+GRID = 64
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1: left, top, right and bottom as shares of the frame's width and height."""
 
@@ -27,12 +31,24 @@ def largest(whole: Box, taken: Iterable[Box], max_stretch: float) -> Box | None:
     cut, down to that, at the end that lies further from the middle of `whole`. Of equal ones the topmost, leftmost.
     """
     inside = [part for part in (overlap(whole, box) for box in taken) if area(part) > 0]
+    if len(inside) > MOST_EXACT:
+        inside = [overlap(whole, _rounded(box)) for box in inside]
     best: Box | None = None
     for free in _free(whole, inside):
         fitted = _within(free, whole, max_stretch)
         if best is None or area(fitted) > area(best) + 1e-12:
             best = fitted
     return best
+
+
+def _rounded(box: Box) -> Box:
+    x0, y0, x1, y1 = box
+    return (
+        math.floor(x0 * GRID) / GRID,
+        math.floor(y0 * GRID) / GRID,
+        math.ceil(x1 * GRID) / GRID,
+        math.ceil(y1 * GRID) / GRID,
+    )
 
 
 def _free(whole: Box, taken: Sequence[Box]) -> Iterator[Box]:

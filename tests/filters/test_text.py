@@ -102,7 +102,7 @@ def test_single_letters_and_doubtful_lines_do_not_count(studio):
 def test_too_small_too_tall_and_too_many_boxes_are_not_read():
     boxes = [corners(0, 0, 100, 5), corners(0, 0, 640, 300), *(corners(0, 0, 100 + i, 10) for i in range(4))]
     assert Wanted(7, 180, 3).of(boxes) == ([3, 4, 5], [2])
-    assert Wanted(7, 180, 9).of([corners(0, 0, 12, 200)]) == [0]  # a vertical line
+    assert Wanted(7, 180, 9).of([corners(0, 0, 12, 200)]) == ([0], [])  # a vertical line
 
 
 def test_the_paddle_engine_reads_through_the_same_stage(studio):

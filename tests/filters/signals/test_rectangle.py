@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -57,3 +57,19 @@ def test_a_strip_is_cut_to_the_aspect_around_the_middle():
 def test_a_corner_costs_its_shorter_side():
     """Left of the corner 0.8 is left, below it 0.9."""
     assert largest(WHOLE, [(0.8, 0.0, 1.0, 0.1)], 1.35) == pytest.approx((0.0, 0.1, 1.0, 1.0))
+
+
+def test_a_hundred_tiles_are_rounded_outwards_and_still_left_out():
+    tiles = [
+        (x / 12 + 0.02, y / 12 + 0.02, x / 12 + 0.05, y / 12 + 0.05) for x in range(12) for y in range(12)
+    ]
+    found = largest(WHOLE, tiles, 1000)
+    assert found is not None
+    assert all(area(overlap(found, tile)) == 0 for tile in tiles)
+    assert 0.3 * brute_bands(tiles) < area(found) <= brute_bands(tiles)
+
+
+def brute_bands(tiles: list[Box]) -> float:
+    """Area of the widest free strip between two rows or columns of a regular grid of tiles."""
+    edges = sorted({0.0, 1.0, *(x for tile in tiles for x in (tile[0], tile[2]))})
+    return max(after - before for before, after in pairwise(edges))
