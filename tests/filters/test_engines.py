@@ -59,6 +59,17 @@ def test_a_model_counts_by_its_digest_alone(stage, engine, model, tmp_path):
 
 
 @pytest.mark.parametrize(("stage", "engine"), WITH_MODEL)
+def test_a_worker_that_finds_another_file_refuses_it(stage, engine, model):
+    """On two machines, one path may hold two models."""
+    planned = stage(engine=engine, model=str(model)).pinned()
+    assert planned.fingerprint({}) == stage(engine=engine, model=str(model)).fingerprint({})
+    model.write_bytes(b"another")
+    with pytest.raises(WrongDigest, match="not the pinned"):
+        planned.load()
+    assert stage().pinned() == stage()
+
+
+@pytest.mark.parametrize(("stage", "engine"), WITH_MODEL)
 def test_a_pinned_model_need_not_be_there_to_look_at_what_it_measured(stage, engine):
     pinned = stage(engine=engine, model="/nowhere", model_sha256="AB" * 32)
     assert pinned.settings()["model_sha256"] == "ab" * 32

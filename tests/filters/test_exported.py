@@ -44,6 +44,15 @@ def test_a_picture_is_scaled_normalised_and_scored(onnx_scorers, tmp_path):
     assert scorer.label == "onnx/mean/c0ffee00"
 
 
+@pytest.mark.parametrize("size", [(16, 16), (16, 1920), (1920, 16), (179, 321), (4320, 7680)])
+def test_pictures_of_any_size_have_a_score(onnx_scorers, tmp_path, studio, size):
+    shown = level(51, *size)
+    pictures = exported_pictures(Model(onnx_scorers.write(tmp_path / "p"), SHA))
+    clips = exported_clips(Model(onnx_scorers.write(tmp_path / "c", "NCTHW", 8), SHA))
+    assert pictures.score([shown[0]]) == pytest.approx([0.2], abs=1e-5)
+    assert clips.score([studio.clip(1)], [frames(shown)]) == pytest.approx([0.2], abs=1e-5)
+
+
 def test_levels_channels_scale_and_offset_are_those_of_the_page(onnx_scorers, tmp_path):
     folder = page(onnx_scorers.write(tmp_path / "m"), "mean = [0, 0, 0]", "mean = [10, 20, 30]")
     page(folder, "std = [255, 255, 255]", "std = [1, 2, 4]\nscale = -0.5\noffset = 7.0")
