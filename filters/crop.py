@@ -44,6 +44,9 @@ class Crop(Stage):
     margin_ratio: float = 0.008
     """Of the frame's sides, around a logo and the subtitles: shadows and coding noise. Three lines of 360."""
 
+    logo_score_min: float = 0.5
+    """Score from which a logo is cut away: at 0.5 none of 61 clips without logos has one."""
+
     def measure(self, state: Any, clip: Clip, frames: FrameBatch | None) -> Row:
         border, text, logo = (clip.upstream[name] for name in ("border", "text", "logo"))
         whole: Box = (
@@ -53,7 +56,8 @@ class Crop(Stage):
             1 - border["border_bottom_ratio"],
         )
         band = self._band(clip.upstream["subtitle"])
-        logos = [self._grown(_corners(box)) for box in logo["logo_boxes"] or ()]
+        marks = [box for box in logo["logo_boxes"] or () if box["score"] >= self.logo_score_min]
+        logos = [self._grown(_corners(box)) for box in marks]
         found = largest(whole, [*band, *logos], self.max_stretch)
         x0, y0, x1, y1 = kept = found or whole
         cut = {

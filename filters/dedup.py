@@ -1,7 +1,7 @@
 """Copies among clips, found over the whole table: a global step, not a stage.
 
 1. Exact: clips of equal `content_hash`, or of the same id in an earlier run.
-2. Candidates: pairs with a near frame by perceptual hash (duplicates/hashes.py) or by embedding (duplicates/vectors.py).
+2. Candidates: pairs with a near frame by perceptual hash (duplicates/hashes.py) or embedding (duplicates/vectors.py).
 3. Votes: enough frames of the two are near in the same order (duplicates/votes.py): hashes within some bits, the other
    clip as it is or mirrored; or embeddings that are similar, confirmed by small pictures that lie in one another.
 4. Clusters: the best clip by `prefer` stands for those that are copies of it (duplicates/clusters.py).

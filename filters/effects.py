@@ -1,4 +1,4 @@
-"""Special effects: stickers, frames, particles, tints, vignettes, flashes and RGB splits laid over the picture."""
+"""Special effects: stickers, frames, particles, tints, flashes and RGB splits laid over the picture."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pyarrow as pa
 
 from filters.base import Rgb, one_thread_cv2, shown, spread
 from filters.signals.stickers import frame_score, opaque, sticker_score
-from filters.signals.washes import flash, ramp, specks, split_px, tint, vignette
+from filters.signals.washes import flash, ramp, specks, split_px, tint
 from pipeline.clip import Clip
 from pipeline.frames import VIEW
 from pipeline.stage import FrameBatch, Row, Stage
 
-KINDS = ("frame", "sticker", "particles", "tint", "vignette", "flash", "rgb_split")
+KINDS = ("frame", "sticker", "particles", "tint", "flash", "rgb_split")
 """Values of `effects_kind`; of equal scores the first one counts."""
 
 
@@ -24,10 +24,12 @@ class Effects(Stage):
 
     The score is that of the likeliest kind, and not a probability: each is a measure of filters.signals.washes or
     filters.signals.stickers between a level at which footage is (0) and one at which the effect is plain (1), all ours.
-    Stickers and frames are found where `overlay` can tell what stands still; those that move are not.
+    Stickers are found where `overlay` can tell what stands still, and those that move are not; frames where the picture
+    within them moves. A vignette is no kind: nothing tells it from footage whose corners are dark.
     """
 
     name = "effects"
+    version = 2
     columns = pa.schema({"effects_score": pa.float64(), "effects_kind": pa.string()})
     frames = VIEW
     requires = ("overlay", "text")
@@ -50,7 +52,9 @@ class Effects(Stage):
         few = images[spread(len(images), float(self.most_frames), 1.0, self.most_frames)]
         overlay, same = clip.upstream["overlay"]["overlay_boxes"], opaque(state, few)
         scores = {
-            "frame": 0.0 if overlay is None else frame_score(few[0], same),
+            "frame": frame_score(few[0], state.cvtColor(few[0], state.COLOR_RGB2GRAY), same)
+            if len(few) > 1
+            else 0.0,
             "sticker": sticker_score(same, overlay or (), clip.upstream["text"]["text_tracks"]),
             **self._looks(state, few),
             "flash": ramp(flash(images), 40, 80),
@@ -65,11 +69,9 @@ class Effects(Stage):
         grays = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images]
         size_px = max(3, round(self.speck_ratio * short) | 1)
         strength, rest, shade = tint(images)
-        depth, fit = vignette(cv2, grays)
         even = ramp(rest / max(strength, 1.0), 0.4, 0.15) * ramp(shade / max(strength, 1.0), 0.4, 0.7)
         return {
             "particles": ramp(specks(cv2, grays, size_px, self.speck_level), 0.25, 0.55),
             "tint": ramp(strength, 8, 20) * even,
-            "vignette": ramp(depth, 0.5, 0.8) * ramp(fit, 0.4, 0.65),
             "rgb_split": ramp(split_px(images, self.split_most) / short, 0.004, 0.01),
         }

@@ -13,11 +13,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from filters.base import ModelStage, Rgb, looked_at, one_thread_cv2
-from filters.checkpoint import checked_sha256, read_state
+from filters.descriptors.lite0 import Lite0
+from filters.descriptors.sscd import WANTED, load_sscd
 from filters.duplicates.alignment import SIDE_PX, thumb
-from filters.lite0 import Lite0
+from filters.scorers.checkpoint import checked_sha256, read_state
 from filters.signals.framed import within_bars
-from filters.sscd import WANTED, load_sscd
 from pipeline.clip import Clip
 from pipeline.frames import VIEW
 from pipeline.stage import ClipError, FrameBatch, Row, checked

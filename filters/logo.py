@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from filters.boxes import BOX
 from filters.signals.places import Box, area_ratio, bounds, covered_share, joined
+from filters.signals.standing import SURE
 from pipeline.clip import Clip
 from pipeline.stage import FrameBatch, Row, Stage
 
@@ -18,15 +19,17 @@ from pipeline.stage import FrameBatch, Row, Stage
 class Logo(Stage):
     """Boxes of what `overlay` found, whole lines of text where it found a part, joined where they overlap.
 
-    Opaque and half-transparent marks, drawn or written, in a corner or anywhere, one or tiled over the frame.
-    `logo_area_ratio` is the share of the frame under them. All three are null where nothing can be said because the
-    picture hardly moves. Marks within the bars that `border` found, and the band of `subtitle`, are not counted.
+    Opaque and half-transparent marks, drawn or written, in a corner or anywhere, one or tiled over the frame. Each has
+    the score of `overlay`, and `logo_score` is the highest, 0 where there is none. `logo_count` counts those of 0.5 or
+    more, `logo_area_ratio` is the share of the frame under these. All four are null where nothing can be said because
+    the picture hardly moves. Marks within the bars that `border` found, and the band of `subtitle`, are left out.
     """
 
     name = "logo"
     columns = pa.schema(
         {
             "logo_boxes": pa.list_(pa.struct(BOX[1:])),
+            "logo_score": pa.float64(),
             "logo_count": pa.int32(),
             "logo_area_ratio": pa.float64(),
         }
@@ -51,15 +54,17 @@ class Logo(Stage):
             for box in joined(whole)
             if not _is_in_bar(box, upstream["border"]) and not _is_in_band(box, tracks, upstream["subtitle"])
         ]
+        sure = [box for box in logos if box["score"] >= SURE]
         return {
             "logo_boxes": logos,
-            "logo_count": len(logos),
-            "logo_area_ratio": min(1.0, sum(area_ratio(box) for box in logos)),
+            "logo_score": float(max((box["score"] for box in logos), default=0.0)),
+            "logo_count": len(sure),
+            "logo_area_ratio": min(1.0, sum(area_ratio(box) for box in sure)),
         }
 
     def _with_lines(self, box: Box, tracks: Sequence[Box]) -> Box:
         lines = [track for track in tracks if covered_share(track, box) >= self.line_share]
-        return bounds([box, *lines])
+        return {**bounds([box, *lines]), "score": box["score"]}
 
 
 def _is_in_bar(box: Box, border: Mapping[str, float]) -> bool:

@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from filters.base import ModelStage, looked_at, onnx_session
 from filters.boxes import BOX, box, most_on_one
-from filters.coco import LABELS
-from filters.yolox import Yolox
+from filters.detectors.coco import LABELS
+from filters.detectors.yolox import Yolox
 from pipeline.clip import Clip
 from pipeline.frames import VIEW
 from pipeline.stage import FrameBatch, Row

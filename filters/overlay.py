@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from filters.base import one_thread_cv2, shown, spread
 from filters.boxes import BOX, box
-from filters.signals.standing import drawn, edges, grid
+from filters.signals.standing import SURE, drawn, edges, grid
 from pipeline.clip import Clip
 from pipeline.frames import VIEW
 from pipeline.stage import FrameBatch, Row, Stage
@@ -20,10 +20,12 @@ from pipeline.stage import FrameBatch, Row, Stage
 class Overlay(Stage):
     """Boxes of edges that stand still through the whole clip although the picture around them moves.
 
-    `overlay_moving_ratio` is the share of the picture's edges that pass by; where it is small, as with a camera that
-    stands still, an overlay cannot be told from the scene, and the other columns are null (an image has 0). A box's
-    score is the share of the edges around it that pass by; `overlay_area_ratio` is the share of the frame under the
-    boxes. What moves with the camera, as the bonnet of a car does, is an overlay too.
+    A box's score, 0 to 1, says how surely it was drawn over the picture: how plain its edges are, and how much of the
+    ground around it passes by, see filters.signals.standing.Grid.surety. Parts of scenes reach 0.47.
+    `overlay_area_ratio` is the share of the frame under boxes of 0.5 or more, `overlay_moving_ratio` that of the
+    picture's edges that pass by; where it is small, as with a camera that stands still, an overlay cannot be told from
+    the scene, and the other columns are null (an image has 0). What moves with the camera, as the bonnet of a car
+    does, is an overlay too.
     """
 
     name = "overlay"
@@ -39,23 +41,22 @@ class Overlay(Stage):
     most_frames: int = 8
     edge_level: float = 3.0
     """Gradient, luma levels a pixel, of an edge: a step of 6 levels has it."""
-    stays_min: float = 0.8
-    """Length of the mean direction over the frames from which an edge stands."""
+    stays_min: float = 0.9
+    """Length of the mean direction over the frames from which an edge stands: a plain one on every frame."""
     passes_max: float = 0.6
     """Length up to which it passes by; noise on still edges lies between."""
     reach_ratio: float = 0.025
     """Distance, as a share of the short side, within which edges are one thing: two letters of a caption."""
-    moving_min: float = 0.65
+    moving_min: float = 0.75
     """Share of the picture's edges that pass by from which what stands still can be told from the scene."""
     dense_min: float = 0.1
     """Share of standing edges in a box: edges that pass leave a few that agree by chance."""
     round_min: float = 0.15
     """Spread of directions: a horizon stands still under a pan, a mast under a tilt."""
-    around_min: float = 0.9
-    """Share of the edges around a box that pass by ..."""
-    ground_min: float = 0.45
-    """... and share of the ground around it that they cover: what lies beside a moving thing is no overlay, unless it
-    is small and drawn and nothing else stands still."""
+    mark_ratio: float = 0.1
+    """Largest box, as a share of the frame, that is left out of the picture whose edges are counted."""
+    score_min: float = 0.2
+    """Score from which a box is listed."""
 
     def load(self) -> Any:
         return one_thread_cv2()
@@ -70,18 +71,19 @@ class Overlay(Stage):
         reach_px = max(3, round(self.reach_ratio * min(height, width)) | 1)
         found = edges(state, grays, self.edge_level, self.stays_min, self.passes_max)
         marks = drawn(state, found, reach_px, self.dense_min, self.round_min)
-        moving_ratio = grid(state, found, 2 * reach_px).moving_ratio
-        if moving_ratio < self.moving_min:
-            return dict.fromkeys(self.columns.names) | {"overlay_moving_ratio": moving_ratio}
-        ground = grid(state, found, 2 * reach_px, marks)
+        small = [mark for mark in marks if mark.area_px <= self.mark_ratio * height * width]
+        ground = grid(state, found, 2 * reach_px, small)
+        if ground.moving_ratio < self.moving_min:
+            return dict.fromkeys(self.columns.names) | {"overlay_moving_ratio": ground.moving_ratio}
         boxes, covered = [], np.zeros((height, width), np.bool_)
         for mark in marks:
-            moving, share = ground.around(mark)
-            if moving >= self.around_min and (share >= self.ground_min or ground.alone(mark)):
-                boxes.append(box(mark.corners, width, height, moving))
+            score = ground.surety(mark)
+            if score >= self.score_min:
+                boxes.append(box(mark.corners, width, height, score))
+            if score >= SURE:
                 covered[mark.top : mark.bottom, mark.left : mark.right] = True
         return {
             "overlay_boxes": boxes,
             "overlay_area_ratio": float(covered.mean()),
-            "overlay_moving_ratio": moving_ratio,
+            "overlay_moving_ratio": ground.moving_ratio,
         }

@@ -1,4 +1,4 @@
-"""How fit a clip is to train on, in one number made of other columns."""
+"""How fit a clip is to train on, in one number: made of other columns, or as a model has learned it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from filters.scorer import ClipScorer, less, unit
+from filters.scorers.engines import EngineStage
+from filters.scorers.exported import SPREAD, exported_clips
+from filters.scorers.fused import FusedScorer
+from filters.scorers.scorer import ClipScorer, less, unit
 from pipeline.clip import Clip
-from pipeline.stage import FrameBatch, Row, Stage
+from pipeline.stage import FrameBatch, FrameSpec
 
 MOTION_HALF = 0.05
 """Speed, short sides a second, that makes half of the dynamic part: a slow walk at medium shot."""
@@ -21,28 +24,44 @@ TEXT_HALF = 0.05
 
 
 @dataclass(frozen=True)
-class Suitability(Stage):
-    """Fitness for training, higher is better; None for an image and where a column that it reads is None.
+class Suitability(EngineStage):
+    """Fitness for training, higher is better; `columns` gives None for an image and where a column it reads is None.
 
     `columns`, 0 to 1, is ours and no learned model: the cube root of dynamic x static x natural quality, the aspects
     that Koala-36M's annotators weigh (Wang et al. 2024, arXiv 2410.08260); every value that it reads acts one way only.
     Dynamic: motion_score / (0.05 + motion_score), times what jitter leaves (half at 1), times 1 - static_ratio. Static:
     the mean of vqa_score and aesthetic_score on scales from 0 to 1. Natural: what text leaves (half at 0.05 of the
-    picture), times clean_area_ratio, times 1 - black_ratio. Koala-36M's own VTSS has another scale.
+    picture), times clean_area_ratio, times 1 - black_ratio.
+
+    `onnx` is a network for clips, such as Koala-36M's own, exported. `dover`, 0 to 1, is no VTSS but DOVER's overall
+    quality: its two branches, from the columns of `video_quality` and `aesthetic`, fused as its authors do.
     """
 
     name = "suitability"
     columns = pa.schema([pa.field("vtss_score", pa.float64()), pa.field("vtss_engine", pa.string())])
-    requires = ("motion", "static", "black", "border", "text", "video_quality", "aesthetic")
+    embedded = "columns"
 
-    engine: Literal["columns"] = "columns"
+    engine: Literal["columns", "dover", "onnx"] = "columns"
+
+    @property
+    def needs_model(self) -> bool:
+        return self.engine == "onnx"
+
+    @property
+    def requires(self) -> tuple[str, ...]:  # type: ignore[override]  # by engine
+        scores = ("video_quality", "aesthetic")
+        return {"columns": ("motion", "static", "black", "border", "text", *scores), "dover": scores}.get(
+            self.engine, ()
+        )
+
+    @property
+    def frames(self) -> FrameSpec | None:  # type: ignore[override]  # by engine
+        return SPREAD if self.engine == "onnx" else None
 
     def load(self) -> ClipScorer:
-        return ColumnsScorer()
-
-    def measure(self, state: ClipScorer, clip: Clip, frames: FrameBatch | None) -> Row:
-        (score,) = state.score([clip], [frames])
-        return {"vtss_score": score, "vtss_engine": state.label}
+        if self.engine == "onnx":
+            return exported_clips(self.brought())
+        return ColumnsScorer() if self.engine == "columns" else FusedScorer()
 
 
 class ColumnsScorer:

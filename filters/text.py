@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from filters.base import ModelStage, Rgb, looked_at
-from filters.ocr import Line, OcrEngine, RapidEngine, Wanted, load_paddle, models_sha256
+from filters.detectors.ocr import Line, OcrEngine, RapidEngine, Wanted, load_paddle, models_sha256
 from filters.signals.tracks import COLUMNS, reading, told
 from pipeline.clip import Clip
 from pipeline.frames import VIEW

@@ -10,9 +10,12 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from filters.scorer import ClipScorer, less, unit
+from filters.scorers.engines import EngineStage
+from filters.scorers.exported import SPREAD, exported_clips
+from filters.scorers.scorer import ClipScorer, less, unit
+from filters.scorers.torch_scorers import FRAGMENTS, fast_vqa, technical_dover
 from pipeline.clip import Clip
-from pipeline.stage import FrameBatch, Row, Stage
+from pipeline.stage import FrameBatch, FrameSpec
 
 HALVES = {
     "artifacts": {"blockiness": 4.0, "noise_sigma": 10.0, "combing": 0.1},
@@ -23,26 +26,37 @@ HALVES = {
 
 
 @dataclass(frozen=True)
-class VideoQuality(Stage):
-    """Quality of the clip, higher is better; None for an image and where a column that it reads is None.
+class VideoQuality(EngineStage):
+    """Quality of the clip, higher is better; `pooled` gives None for an image and where a column it reads is None.
 
     `pooled`, 0 to 1, is no learned model: the mean of the worse half of the frames' image quality (percentile pooling,
     Moorthy and Bovik 2009; compared with others by Tu et al. 2020, arXiv 2002.10651), each held to 0 to 1, times
     half / (half + fault) for each fault of HALVES.
+
+    `dover` is the technical branch of DOVER (Wu et al. 2023), about -0.04 to 0.26, `fast_vqa` FAST-VQA-B (Wu et al.
+    2022), both on fragments at the source's resolution; `onnx` any exported network for clips.
     """
 
     name = "video_quality"
     columns = pa.schema([pa.field("vqa_score", pa.float64()), pa.field("vqa_engine", pa.string())])
-    requires = ("image_quality", "artifacts", "flicker", "cadence")
+    embedded = "pooled"
 
-    engine: Literal["pooled"] = "pooled"
+    engine: Literal["pooled", "dover", "fast_vqa", "onnx"] = "pooled"
+
+    @property
+    def requires(self) -> tuple[str, ...]:  # type: ignore[override]  # by engine
+        return ("image_quality", *HALVES) if self.engine == "pooled" else ()
+
+    @property
+    def frames(self) -> FrameSpec | None:  # type: ignore[override]  # by engine
+        return {"pooled": None, "onnx": SPREAD}.get(self.engine, FRAGMENTS)
 
     def load(self) -> ClipScorer:
-        return PooledScorer()
-
-    def measure(self, state: ClipScorer, clip: Clip, frames: FrameBatch | None) -> Row:
-        (score,) = state.score([clip], [frames])
-        return {"vqa_score": score, "vqa_engine": state.label}
+        if self.engine == "pooled":
+            return PooledScorer()
+        if self.engine == "onnx":
+            return exported_clips(self.brought())
+        return (technical_dover if self.engine == "dover" else fast_vqa)(self.brought())
 
 
 class PooledScorer:

@@ -18,7 +18,7 @@ from jobs import tune as tuning
 from jobs.account import Account, funnel
 from jobs.config import Config, ConfigError
 from jobs.pools import CONCEPT_COLUMNS, DUPLICATE_COLUMNS, Pools, by_clip
-from jobs.progress import Progress
+from jobs.progress import Progress, printable
 from jobs.proof import Proof
 from jobs.run import NotReady, Run, caption_names, chosen_stages
 from jobs.shards import CLEAN, Shards
@@ -28,6 +28,7 @@ from pipeline import recipe as recipes
 from pipeline import weights as weighing
 from pipeline import whatif as comparing
 from pipeline.cluster import disconnect
+from pipeline.credentials import WAY_OUT, carries_credentials
 from pipeline.runner import Pool
 from pipeline.sources import Sources
 from pipeline.store import Store
@@ -101,8 +102,10 @@ def check(config: Config) -> None:
 
 def _assignment(text: str) -> tuple[list[str], Any]:
     key, sign, value = text.partition("=")
-    if not sign:
-        raise ConfigError(f"--set {text}: write it as KEY=VALUE")
+    if not sign or carries_credentials(key):
+        raise ConfigError(
+            "--set takes KEY=VALUE, one setting of the settings file: there is no such key here"
+        )
     try:
         return key.strip().split("."), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
@@ -119,10 +122,8 @@ def _put(plain: dict[str, Any], keys: Sequence[str], value: Any) -> None:
 
 def store_at(root: str) -> Store:
     """The run directory of this name; ConfigError when it is a URL with a key in it."""
-    try:
-        settings.without_credentials(root)
-    except ValueError as error:
-        raise ConfigError(f"RUN {error}") from error
+    if carries_credentials(root):
+        raise ConfigError(f"the URL of RUN {WAY_OUT}")
     return Store(root if "://" in root else os.path.abspath(root))
 
 
@@ -170,7 +171,7 @@ def plan(out: str, config: Config) -> str:
     lines.append(f"balance   {', '.join(balanced) or 'no recipe asks for it'}")
     lines.append(f"shard     {', '.join(config.shard.pools)}")
     lines.append("report    report.html")
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def annotate_names(config: Config) -> list[str]:
@@ -347,7 +348,7 @@ def explain(run: Run, clip_id: str) -> str:
             )
         lines += [explained(answer) for answer in answers if answer.rule not in told]
         told |= {answer.rule for answer in answers}
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def explained(answer: recipes.Explained) -> str:

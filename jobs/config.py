@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from filters.dedup import Dedup
-from pipeline.credentials import WAY_OUT, carries_credentials, redacted
+from pipeline.credentials import WAY_OUT, carries_credentials
 from pipeline.frames import Limits
 from pipeline.segment import Segment
 from pipeline.stage import Stage
@@ -21,15 +22,6 @@ class ConfigError(Exception):
     """The settings cannot be used: one sentence that names the key."""
 
 
-def without_credentials(name: str) -> str:
-    """The name of a source or run as it is; ValueError when it is a URL with a key in it, which tables would keep."""
-    if carries_credentials(name):
-        raise ValueError(f"{redacted(name)} {WAY_OUT}")
-    return name
-
-
-Place = Annotated[str, AfterValidator(without_credentials)]
-"""A path or URL that is written into the run."""
 FILES = ("model", "paddle_models", "cache")
 """Settings of stages that name a file or folder."""
 
@@ -43,7 +35,7 @@ class Table(BaseModel):
 class IngestTable(Table):
     """Where items come from and what is too much to open."""
 
-    roots: tuple[Place, ...] = ()
+    roots: tuple[str, ...] = ()
     path_column: str = "path"
     decoder: Literal["pyav", "decord"] = "pyav"
     """Which backend decodes for the stages; docs/decoders.md says what each gets right."""
@@ -70,7 +62,7 @@ class FailTable(Table):
 class Config(Table):
     """Everything that decides what a run makes; how it is executed (workers, cluster) is not part of it."""
 
-    sources: tuple[Place, ...] = ()
+    sources: tuple[str, ...] = ()
     seed: int = 0
     ingest: IngestTable = IngestTable()
     segment: dict[str, Any] = Field(default_factory=dict)
@@ -98,11 +90,6 @@ class Config(Table):
 
     def deduplicator(self) -> Dedup:
         settings: Dedup = _instance(Dedup, self.dedup, "dedup")
-        try:
-            for name in settings.against:
-                without_credentials(name)
-        except ValueError as error:
-            raise ConfigError(f"dedup.against: {error}") from error
         return settings
 
     def configured(self, stage: Stage) -> Stage:
@@ -159,7 +146,10 @@ def absolute(config: Config, here: Path) -> Config:
 
 
 def parse(plain: dict[str, Any], where: str) -> Config:
-    """The settings of a parsed file; raises ConfigError naming the key."""
+    """The settings of a parsed file; raises ConfigError naming the key, and never a value with credentials in it."""
+    for key, text in _texts(plain, ""):
+        if carries_credentials(text):  # run.toml and tables would keep it
+            raise ConfigError(f"{where}: the URL of {key} {WAY_OUT}")
     try:
         return Config.model_validate(plain)
     except ValidationError as error:
@@ -174,7 +164,21 @@ def sentence(error: ValidationError) -> str:
         return f"unknown key '{key}'"
     if fault["type"] == "value_error":
         return f"{key}: {fault['ctx']['error']}" if key else str(fault["ctx"]["error"])
-    return f"{key}: {fault['msg']} (got {fault['input']!r})"
+    given = fault["input"]
+    shown = f"a {type(given).__name__}" if isinstance(given, dict | list | tuple) else repr(given)
+    return f"{key}: {fault['msg']} (got {shown})"
+
+
+def _texts(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    """Every text among plain settings, with the key that it stands under."""
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _texts(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner, key)
 
 
 def dump(config: Config) -> str:

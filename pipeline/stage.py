@@ -9,7 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -91,6 +91,14 @@ class Stage(ABC):
 
     def load(self) -> Any:
         """Loads models, once per worker; handed back as `state`. Heavy imports live here."""
+        return None
+
+    def pinned(self) -> Self:
+        """The stage bound to the very files that it finds here: a worker that finds others must refuse them."""
+        return self
+
+    def ready(self, here: bool) -> None:
+        """Raises WeightError where `load` would have to fail: asked before a run begins. `here`: on this machine."""
         return None
 
     @abstractmethod

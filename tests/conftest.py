@@ -321,3 +321,76 @@ def whole(_tiny_media: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     made = Small(_tiny_media, folder / "tiny.toml")
     made.done(folder / "run")
     return made, folder / "run"
+
+
+def _field(number: int, value: int | str | bytes) -> bytes:
+    """One field of a protocol buffer: a varint, or text, bytes or a message with its length."""
+
+    def varint(rest: int) -> bytes:
+        return bytes([rest & 127 | 128]) + varint(rest >> 7) if rest > 127 else bytes([rest])
+
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    plain = value.encode() if isinstance(value, str) else value
+    return varint(number << 3 | 2) + varint(len(plain)) + plain
+
+
+def _value(name: str, shape: Sequence[int | str]) -> bytes:
+    """An ONNX ValueInfoProto of floats; a dimension that is a text is free."""
+    dims = b"".join(_field(1, _field(1, d) if isinstance(d, int) else _field(2, d)) for d in shape)
+    return _field(1, name) + _field(2, _field(1, _field(1, 1) + _field(2, dims)))
+
+
+def onnx_mean(shape: Sequence[int | str], *after: str) -> bytes:
+    """An ONNX model (opset 13): the mean over all dimensions but the first, then the operators of `after` in turn."""
+    axes = b"".join(_field(8, axis) for axis in range(1, len(shape)))
+    attributes = [
+        _field(1, "axes") + axes + _field(20, 7),
+        _field(1, "keepdims") + _field(3, 0) + _field(20, 2),
+    ]
+    mean = (
+        _field(1, "x")
+        + _field(2, "y0")
+        + _field(4, "ReduceMean")
+        + b"".join(_field(5, a) for a in attributes)
+    )
+    nodes = [mean]
+    nodes += [_field(1, f"y{i}") + _field(2, f"y{i + 1}") + _field(4, name) for i, name in enumerate(after)]
+    graph = b"".join(_field(1, node) for node in nodes) + _field(2, "mean")
+    graph += _field(11, _value("x", shape)) + _field(12, _value(f"y{len(after)}", shape[:1]))
+    return _field(1, 8) + _field(8, _field(2, 13)) + _field(7, graph)
+
+
+PAGE = """
+label = "mean"
+layout = "{layout}"
+frames = {frames}
+side_px = {side_px}
+mean = [0, 0, 0]
+std = [255, 255, 255]
+"""
+
+
+@dataclass(frozen=True)
+class OnnxScorers:
+    """Makes folders for the engine `onnx` whose network gives the mean level of what it is shown, 0 to 1."""
+
+    def write(
+        self, folder: Path, layout: str = "NCHW", frames: int = 1, side_px: int = 16, *after: str
+    ) -> Path:
+        """`after` are operators that follow the mean: "Log" gives no number for a black picture."""
+        sides: dict[str, int | str] = {"N": "n", "C": 3, "T": frames, "H": side_px, "W": side_px}
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "model.onnx").write_bytes(onnx_mean([sides[axis] for axis in layout], *after))
+        page = PAGE.format(layout=layout, frames=frames, side_px=side_px)
+        (folder / "scorer.toml").write_text(page)
+        return folder
+
+    def model(self, shape: Sequence[int | str], *after: str) -> bytes:
+        """The network alone, for any shape of its input."""
+        return onnx_mean(shape, *after)
+
+
+@pytest.fixture(scope="session")
+def onnx_scorers() -> OnnxScorers:
+    return OnnxScorers()

@@ -32,7 +32,7 @@ HEAVY = (
     "scenedetect",
     "torch",
 )
-NETWORKS = ROOT / "filters" / "networks"
+NETWORKS = ROOT / "filters" / "scorers" / "networks"
 """Files whose classes are PyTorch's: they may import it, and only a stage's `load` may import them."""
 WAITING = (*HEAVY, "fsspec", "jinja2", "numpy", "pyarrow", "pydantic", "tqdm")
 """What `import jobs.cli` must not bring, so that `--help` answers at once."""

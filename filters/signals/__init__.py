@@ -1,1 +1,1 @@
-"""What the measurements are made of: one finding a file, from pixels or boxes to numbers; no stage, and no pool's threshold."""
+"""What measurements are made of: one finding a file, from pixels or boxes to numbers. No stage, no pool's threshold."""

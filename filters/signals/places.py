@@ -35,10 +35,10 @@ def covered_share(box: Box, cover: Box) -> float:
 
 
 def bounds(boxes: Sequence[Box]) -> dict[str, Any]:
-    """The box around some, with the first one's score."""
+    """The box around some, with the highest score."""
     low = {name: min(box[name] for box in boxes) for name in NAMES[:2]}
     high = {name: max(box[name] for box in boxes) for name in NAMES[2:]}
-    return {**low, **high, "score": boxes[0]["score"]}
+    return {**low, **high, "score": max(box["score"] for box in boxes)}
 
 
 def joined(boxes: Sequence[Box]) -> list[Box]:

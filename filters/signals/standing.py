@@ -12,6 +12,8 @@ import numpy.typing as npt
 from filters.base import Gray
 
 Map = npt.NDArray[np.float32]
+LONGEST = 0.999
+"""Cap of a mean direction's length where a gradient is solved from it. Ours."""
 KERNEL = 8
 """Sum of the weights of Sobel's kernel on one side: its answer to a ramp of one level a pixel."""
 
@@ -22,9 +24,16 @@ PART_MIN = 0.03
 FEW_FRAMES = 4.0
 LENGTH_MIN = 12.0
 """Edges of a patch, in reaches, from which it counts: about the outline of two letters of a caption. Ours."""
-ALONE_MIN, ROUND_ALONE_MIN, SMALL_RATIO = 0.95, 0.5, 0.07
-"""Share of all other edges that pass by, roundness, and share of the frame, with which a patch needs no moving ground
-around it: it alone stands still, is drawn, and is smaller than a window or a poster in a wall. Ours."""
+SURE = 0.5
+"""Score from which a patch is rather a mark than part of the scene."""
+HALF_SURE = 3.0
+"""Plainness with which a patch on moving ground has that score; parts of scenes had up to 2.6. Ours."""
+PASSES_LOW, PASSES_HIGH = 0.5, 0.9
+"""Share of the edges around a patch that pass by, up to which it is part of the scene and from which it is not. Ours."""
+COVERED_MIN = 0.45
+"""Share of the ground around a patch with edges below which the ground is bare, and tells nothing. Ours."""
+SMALL_RATIO = 0.07
+"""Share of the frame up to which a patch on bare ground may be a mark; above are windows and posters. Ours."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,8 @@ class Edges:
     passes: Map
     """The same where edges pass by. What lies between the two is in neither."""
     frames: int
+    level: float
+    """Gradient of an edge, luma levels a pixel."""
 
 
 def edges(cv2: Any, grays: Sequence[Gray], level: float, stays_min: float, passes_max: float) -> Edges:
@@ -64,9 +75,9 @@ def edges(cv2: Any, grays: Sequence[Gray], level: float, stays_min: float, passe
     agreement = cv2.magnitude(across, down)
     stays = cv2.threshold(agreement, stays_min, 1.0, cv2.THRESH_BINARY)[1]
     passes = cv2.threshold(agreement, passes_max, 1.0, cv2.THRESH_BINARY_INV)[1]
-    return Edges(
-        across, down, np.multiply(stays, seen, out=stays), np.multiply(passes, seen, out=passes), len(grays)
-    )
+    np.multiply(stays, seen, out=stays)
+    np.multiply(passes, seen, out=passes)
+    return Edges(across, down, stays, passes, len(grays), level / KERNEL)
 
 
 @dataclass(frozen=True)
@@ -81,6 +92,8 @@ class Patch:
     """That hold a standing edge."""
     roundness: float
     """Smaller over larger spread of the edges' directions, the structure tensor's eigenvalues: 0 for parallel lines."""
+    contrast: float
+    """Mean gradient of its standing edges, luma levels a pixel: a faint or a wavering edge has a low one."""
 
     @property
     def corners(self) -> tuple[int, int, int, int]:
@@ -114,13 +127,16 @@ def patches(cv2: Any, found: Edges, reach_px: int, dense_min: float) -> list[Pat
     uu, vv, uv = (np.bincount(label, product, count) for product in (u * u, v * v, u * v))
     gap = np.sqrt((uu - vv) ** 2 + 4 * uv**2)
     roundness = (uu + vv - gap) / np.maximum(uu + vv + gap, 1e-9)
+    # The length of the mean direction, g / (g + level / 4), solved for the gradient g.
+    length = np.minimum(np.hypot(u, v), LONGEST)
+    gradient = np.bincount(label, found.level / 4 * length / (1 - length), count) / np.maximum(pixels, 1)
     corners = np.array([[10**6, 10**6, 0, 0]] * count)
     for column, (place, reduce) in enumerate(
         [(xs, np.minimum), (ys, np.minimum), (xs + 1, np.maximum), (ys + 1, np.maximum)]
     ):
         reduce.at(corners[:, column], label, place)
     return [
-        Patch(left, top, right, bottom, int(pixels[i]), float(roundness[i]))
+        Patch(left, top, right, bottom, int(pixels[i]), float(roundness[i]), float(gradient[i]))
         for i, (left, top, right, bottom) in enumerate(corners.tolist())
         if i > 0 and pixels[i]
     ]
@@ -183,21 +199,32 @@ class Grid:
         return float((self.passes[textured] / total[textured]).mean()) if textured.any() else 0.0
 
     def around(self, patch: Patch) -> tuple[float, float]:
-        """Of the ring of two blocks around a patch: the share of edges that pass by, and of blocks that have such."""
+        """Of the ring of two blocks around a patch: the share of edges that pass by, and of blocks with edges."""
         top, left = patch.top // self.block_px, patch.left // self.block_px
         bottom, right = -(-patch.bottom // self.block_px), -(-patch.right // self.block_px)
         ring = np.zeros(self.stays.shape, np.bool_)
         ring[max(0, top - 2) : bottom + 2, max(0, left - 2) : right + 2] = True
         ring[top:bottom, left:right] = False
-        stays, passes = self.stays[ring], self.passes[ring]
-        if not passes.sum() > 0:
+        passes, total = self.passes[ring], self.stays[ring] + self.passes[ring]
+        if not total.sum() > 0:
             return 0.0, 0.0
-        return float(passes.sum() / (passes.sum() + stays.sum())), float((passes >= TEXTURED).mean())
+        return float(passes.sum() / total.sum()), float((total >= TEXTURED).mean())
 
-    def alone(self, patch: Patch) -> bool:
-        """Whether a patch is small, plainly drawn, and the only thing that stands still."""
-        small = patch.area_px <= SMALL_RATIO * self.stays.size * self.block_px**2
-        return small and patch.roundness >= ROUND_ALONE_MIN and self.moving_ratio >= ALONE_MIN
+    def surety(self, patch: Patch) -> float:
+        """0 to 1: how surely a patch was drawn over the picture, from SURE on rather so than part of the scene.
+
+        Its plainness, which is roundness x density x contrast x the root of its edges' share of the frame in
+        thousandths, over plainness + HALF_SURE; less where the ground around it stands. Where that ground is bare, the
+        whole picture's edges speak for a small patch.
+        """
+        frame_px = self.stays.size * self.block_px**2
+        density, edges_1000 = patch.pixels / patch.area_px, 1000 * patch.pixels / frame_px
+        moving, covered = self.around(patch)
+        if covered < COVERED_MIN:
+            moving = self.moving_ratio if patch.area_px <= SMALL_RATIO * frame_px else 0.0
+        plain = patch.roundness * density * patch.contrast * edges_1000**0.5
+        plain *= min(1.0, max(0.0, (moving - PASSES_LOW) / (PASSES_HIGH - PASSES_LOW)))
+        return plain / (plain + HALF_SURE)
 
 
 def grid(cv2: Any, found: Edges, block_px: int, without: Sequence[Patch] = ()) -> Grid:

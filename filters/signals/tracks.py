@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from filters.base import Rgb
 from filters.boxes import BOX, NAMES, box, most_on_one
-from filters.ocr import Line
+from filters.detectors.ocr import Line
 from filters.signals.places import overlap_ratio
 
 OVERLAP_MIN = 0.4
@@ -52,7 +52,9 @@ class Reading:
 def reading(frame: int, line: Line, image: Rgb) -> Reading:
     """A line that was read on the picture of a frame."""
     height, width = image.shape[:2]
-    return Reading({"frame": frame, **box(line.bounds_px, width, height, line.score)}, (line.text or "").strip())
+    return Reading(
+        {"frame": frame, **box(line.bounds_px, width, height, line.score)}, (line.text or "").strip()
+    )
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Signals of effects laid over a whole picture, measured on a few frames: tint, vignette, RGB split, specks, flash."""
+"""Signals of effects laid over a whole picture, measured on a few frames: tint, RGB split, specks, flash."""
 
 from __future__ import annotations
 
@@ -64,22 +64,6 @@ def split_px(images: Rgb, most: int) -> float:
     best = int(np.argmax(scores))
     clear = scores[best] >= LIKE_MIN and scores[best] >= abs(scores[most]) + BETTER_MIN
     return 2.0 * abs(best - most) if clear else 0.0
-
-
-def vignette(cv2: Any, grays: Sequence[Gray]) -> tuple[float, float]:
-    """(depth, fit) of a darkening from the middle to the corners, both 0 to 1.
-
-    Depth is what the brightest corner of the mean picture lacks of its middle's luma; fit is how much of the mean
-    picture's luma a fall with the square of the distance explains (R squared).
-    """
-    mean = np.mean([gray[::4, ::4] for gray in grays], axis=0, dtype=np.float32)
-    small = cv2.resize(mean, (16, 9), interpolation=cv2.INTER_AREA).astype(np.float64)
-    corners = max(small[:2, :2].mean(), small[:2, -2:].mean(), small[-2:, :2].mean(), small[-2:, -2:].mean())
-    middle = small[3:6, 5:11].mean()
-    y, x = np.mgrid[-1:1:9j, -1:1:16j]
-    distance = x**2 + y**2
-    fit = float(np.corrcoef(distance.ravel(), small.ravel())[0, 1]) if small.std() > 1 else 0.0
-    return float(max(0.0, 1 - corners / max(middle, 1.0))), fit**2 if fit < 0 else 0.0
 
 
 def specks(cv2: Any, grays: Sequence[Gray], size_px: int, level: float) -> float:

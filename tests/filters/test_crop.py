@@ -8,8 +8,10 @@ from filters.crop import Crop
 from pipeline.clip import Clip
 
 
-def crop(border=(0.0, 0.0, 0.0, 0.0), text=(), band=(None, None), logos=()):
-    """The crop's row; text is (frame, x0, y0, x1, y1), logos are corners, border is left, top, right, bottom."""
+def crop(border=(0.0, 0.0, 0.0, 0.0), text=(), band=(None, None), logos=(), score=0.5):
+    """The crop's row; text is (frame, x0, y0, x1, y1), logos are corners, border is left, top, right, bottom.
+
+    Every logo has the one score."""
     left, top, right, bottom = border
     names = ("x0", "y0", "x1", "y1")
     upstream = {
@@ -25,7 +27,9 @@ def crop(border=(0.0, 0.0, 0.0, 0.0), text=(), band=(None, None), logos=()):
         },
         "subtitle": {"subtitle_top_ratio": band[0], "subtitle_bottom_ratio": band[1]},
         "logo": {
-            "logo_boxes": None if logos is None else [dict(zip(names, box, strict=True)) for box in logos]
+            "logo_boxes": None
+            if logos is None
+            else [{**dict(zip(names, box, strict=True)), "score": score} for box in logos]
         },
     }
     clip = Clip("c" * 20, "s" * 20, "v" * 20, 0, 48, 0.0, 2.0, 24.0, 1280, 720, upstream)
@@ -83,3 +87,9 @@ def test_a_watermark_all_over_leaves_nothing():
 def test_logos_that_could_not_be_told_are_no_obstacle():
     """A still picture: nothing stays put while the rest moves, so the logo's boxes are null."""
     assert corners(crop(logos=None)) == [0, 0, 1, 1]
+
+
+def test_a_doubtful_logo_stays():
+    corner = [(0.85, 0.05, 0.95, 0.15)]
+    assert crop(logos=corner, score=0.49)["crop_away"] == []
+    assert crop(logos=corner, score=0.5)["crop_away"] == ["logo"]

@@ -68,11 +68,6 @@ def tinted(image):
     return (0.4 * image + 0.6 * np.array([255, 60, 120]) * (0.4 + 0.6 * light)).astype(np.uint8)
 
 
-def dark_corners(image):
-    y, x = np.mgrid[-1 : 1 : HEIGHT * 1j, -1 : 1 : WIDTH * 1j]
-    return (image * np.clip(1 - 0.55 * (x**2 + y**2), 0, 1)[..., None]).astype(np.uint8)
-
-
 def split(image):
     return np.stack([np.roll(image[..., 0], 4, 1), image[..., 1], np.roll(image[..., 2], -4, 1)], -1)
 
@@ -86,7 +81,6 @@ DRAWN = {
     "sticker": lambda images: [face(image) for image in images],
     "particles": snow,
     "tint": lambda images: each(images, tinted),
-    "vignette": lambda images: each(images, dark_corners),
     "flash": flashed,
     "rgb_split": lambda images: each(images, split),
 }

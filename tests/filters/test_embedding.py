@@ -10,11 +10,11 @@ import pyarrow as pa
 import pytest
 import torch
 
-from filters.checkpoint import read_state
 from filters.dedup import COLUMNS, find_duplicates
+from filters.descriptors.sscd import load_sscd
 from filters.embedding import Embedding
 from filters.phash import PHash
-from filters.sscd import load_sscd
+from filters.scorers.checkpoint import read_state
 from pipeline.stage import ClipError
 from pipeline.weights import MissingWeight, WeightError, WrongDigest
 

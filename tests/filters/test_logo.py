@@ -8,8 +8,8 @@ CLEAN = {f"border_{side}_ratio": 0.0 for side in ("left", "right", "top", "botto
 NO_BAND = {"subtitle_ratio": 0.0, "subtitle_top_ratio": None, "subtitle_bottom_ratio": None}
 
 
-def box(x0, y0, x1, y1):
-    return {"x0": x0, "y0": y0, "x1": x1, "y1": y1, "score": 0.97}
+def box(x0, y0, x1, y1, score=0.97):
+    return {"x0": x0, "y0": y0, "x1": x1, "y1": y1, "score": score}
 
 
 def measure(studio, boxes, tracks=(), border=CLEAN, subtitle=NO_BAND):
@@ -33,8 +33,18 @@ def test_marks_are_counted_and_measured(studio):
 
 
 def test_nothing_is_said_where_overlay_cannot_tell(studio):
-    assert measure(studio, None) == {"logo_boxes": None, "logo_count": None, "logo_area_ratio": None}
-    assert measure(studio, []) == {"logo_boxes": [], "logo_count": 0, "logo_area_ratio": 0}
+    names = ("logo_boxes", "logo_score", "logo_count", "logo_area_ratio")
+    assert measure(studio, None) == dict.fromkeys(names)
+    assert measure(studio, []) == dict(zip(names, ([], 0, 0, 0), strict=True))
+
+
+def test_a_doubtful_mark_is_listed_and_not_counted(studio):
+    row = measure(studio, [box(0.8, 0.05, 0.95, 0.15, 0.3), box(0.1, 0.4, 0.3, 0.5, 0.49)])
+    assert (len(row["logo_boxes"]), row["logo_score"]) == (2, 0.49)
+    assert (row["logo_count"], row["logo_area_ratio"]) == (0, 0)
+    track = {**box(0.1, 0.4, 0.5, 0.5, 1.0), "first": 0, "last": 96, "share": 1.0, "text": "@someone"}
+    row = measure(studio, [box(0.1, 0.4, 0.3, 0.5, 0.3), box(0.2, 0.4, 0.4, 0.5, 0.6)], [track])
+    assert (len(row["logo_boxes"]), row["logo_score"], row["logo_count"]) == (1, 0.6, 1)
 
 
 def test_a_found_part_of_a_line_becomes_the_whole_line(studio):

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from filters.coco import LABELS
+from filters.detectors.coco import LABELS
+from filters.detectors.yolox import Detection, Yolox
 from filters.objects import Objects
-from filters.yolox import Detection, Yolox
 
 
 def test_a_drawn_stop_sign_is_found_where_it_is(studio):

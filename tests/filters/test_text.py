@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from filters.ocr import Line, PaddleEngine, Wanted, load_paddle, models_sha256
+from filters.detectors.ocr import Line, PaddleEngine, Wanted, load_paddle, models_sha256
 from filters.text import Text
 
 

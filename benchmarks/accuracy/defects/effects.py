@@ -1,4 +1,4 @@
-"""Stickers, frames, particles, tints, vignettes, flashes and RGB splits."""
+"""Stickers, frames, particles, tints, flashes and RGB splits."""
 
 from __future__ import annotations
 
@@ -65,14 +65,6 @@ def tint(pictures: Pictures, fps: float, dice: np.random.Generator, share: float
     return tinted
 
 
-def vignette(pictures: Pictures, fps: float, dice: np.random.Generator, depth: float) -> Pictures:
-    """Light that falls with the square of the distance from the middle, by `depth` in the corners."""
-    rows, columns = pictures.shape[1:3]
-    y, x = np.mgrid[-1 : 1 : rows * 1j, -1 : 1 : columns * 1j]
-    dark: Pictures = np.rint(pictures * (1 - depth * (x**2 + y**2) / 2)[..., None]).astype(np.uint8)
-    return dark
-
-
 def flash(pictures: Pictures, fps: float, dice: np.random.Generator, last_s: float) -> Pictures:
     """Nearly white for a while in the middle."""
     whole, middle = pictures.copy(), len(pictures) // 2
@@ -107,7 +99,6 @@ DEFECTS = (
         {f"opacity of {share:.0%}": partial(tint, share=share) for share in (0.35, 0.6)},
         "A scene in which all has one colour scores as well.",
     ),
-    effect("a vignette", {f"corners {d:.0%} darker": partial(vignette, depth=d) for d in (0.7, 0.95)}),
     effect(
         "a flash",
         {f"of {last_s} s": partial(flash, last_s=last_s) for last_s in (0.2, 1.0)},

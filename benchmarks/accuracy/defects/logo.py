@@ -51,10 +51,10 @@ DEFECTS = tuple(
     Defect(
         what,
         "logo",
-        "logo_count",
+        "logo_score",
         "high",
         {f"opacity of {opacity:.0%}": partial(render, opacity=opacity) for opacity in (0.25, 0.5, 1.0)},
-        1.0,
+        0.5,
         "Null where the picture hardly moves: a mark cannot be told from the scene there.",
     )
     for what, render in (("a mark in a corner", corner), ("a written mark", name), ("marks all over", tiles))

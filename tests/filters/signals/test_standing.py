@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from filters.signals.standing import drawn, edges, grid, patches
+from filters.signals.standing import SURE, drawn, edges, grid, patches
 
 SIZE = (240, 320)
 
@@ -61,6 +61,54 @@ def test_the_moving_share_of_blocks_and_of_the_ring_around_a_patch():
     (disc,) = [patch for patch in patches(cv2, found, 7, 0.1) if patch.left > 200]
     assert blocks.around(disc) == (0, 0)  # nothing passes near it
     assert grid(cv2, found, 14, [disc]).moving_ratio > blocks.moving_ratio
+
+
+def panned(mark=None, count=5):
+    """A camera that moves over a wall of blocks by 26 pixels a frame; with a mark drawn on each picture."""
+    rng = np.random.default_rng(0)
+    blocks = rng.integers(0, 256, (SIZE[0] // 12, 50), dtype=np.uint8)
+    wall = cv2.resize(blocks, (600, SIZE[0]), interpolation=cv2.INTER_NEAREST)
+    images = [wall[:, 26 * i : 26 * i + SIZE[1]].copy() for i in range(count)]
+    for image in images:
+        if mark is not None:
+            mark(image)
+    return images
+
+
+def sureties(images):
+    found = edges(cv2, images, 3.0, 0.9, 0.6)
+    marks = drawn(cv2, found, 7, 0.1, 0.15)
+    ground = grid(cv2, found, 14, marks)
+    return [ground.surety(mark) for mark in marks]
+
+
+def test_a_mark_over_moving_ground_is_sure_and_one_on_standing_ground_is_not():
+    def ring(image):
+        cv2.circle(image, (240, 60), 16, 255, -1)
+        cv2.circle(image, (240, 60), 9, 0, -1)
+
+    def on_a_wall(image):
+        image[:, 160:] = 128
+        image[:, 165:315:10] = 60  # bars that stand around it
+        image[20:100, 200:280] = 128
+        ring(image)
+
+    (sure,) = sureties(panned(ring))
+    assert sure > SURE + 0.2
+    assert max(sureties(panned(on_a_wall)), default=0) < SURE
+    assert sureties(panned()) == []
+
+
+def test_the_contrast_of_a_patch_is_its_mean_gradient():
+    def contrast(ink):
+        image = np.full(SIZE, 60, np.uint8)
+        cv2.rectangle(image, (60, 60), (100, 100), 60 + ink, -1)
+        (patch,) = patches(cv2, edges(cv2, [image] * 3, 3.0, 0.9, 0.6), 7, 0.1)
+        return patch.contrast
+
+    # A step is seen as half of it on both sides; at a corner as a quarter and a half.
+    assert contrast(40) == pytest.approx(20, rel=0.15)
+    assert contrast(80) == pytest.approx(40, rel=0.15)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (16, 16), (16, 200)])

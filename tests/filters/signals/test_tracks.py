@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from filters.ocr import Line
+from filters.detectors.ocr import Line
 from filters.signals.tracks import TRACK, reading, tracks
 
 FRAME = np.zeros((100, 200, 3), np.uint8)

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from filters.signals.washes import flash, ramp, specks, split_px, tint, vignette
+from filters.signals.washes import flash, ramp, specks, split_px, tint
 
 
 def test_a_ramp_rises_or_falls():
@@ -29,15 +29,6 @@ def test_a_colour_that_follows_the_light_is_all_tint(studio):
     assert rest < 0.15 * strength
     assert shade > 5
     assert tint(np.repeat((light * 255).astype(np.uint8), 3, axis=3)) == pytest.approx((0, 0, 0), abs=1e-6)
-
-
-def test_the_depth_of_a_vignette():
-    y, x = np.mgrid[-1:1:360j, -1:1:640j]
-    picture = (200 * (1 - 0.4 * (x**2 + y**2))).clip(0, 255).astype(np.uint8)
-    depth, fit = vignette(cv2, [picture])
-    assert depth == pytest.approx(0.54, abs=0.03)  # of blocks, whose means lie inside the corners
-    assert fit > 0.99
-    assert vignette(cv2, [np.full((360, 640), 90, np.uint8)]) == (0, 0)
 
 
 def test_specks_are_small_bright_and_move():

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from filters.checkpoint import Model
 from filters.image_quality import ImageQuality
-from filters.pyiqa_engine import METRICS, PyiqaMetric, pyiqa_metric
+from filters.scorers.checkpoint import Model
+from filters.scorers.pyiqa_engine import METRICS, PyiqaMetric, pyiqa_metric
 from pipeline.reasons import Reason
 from pipeline.stage import ClipError
 from pipeline.weights import WeightError
@@ -65,7 +65,7 @@ def available():
 def test_the_real_metrics_are_read_from_a_file_and_nothing_is_fetched(tmp_path, name):
     if reason := available():
         pytest.skip(reason)
-    from filters.pyiqa_engine import _made
+    from filters.scorers.pyiqa_engine import _made
 
     made = _made(name)
     torch.save({"params": made.net.state_dict()}, tmp_path / "m.pth")

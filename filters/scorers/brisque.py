@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import math
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from filters.base import Gray, one_thread_cv2
+from filters.base import Gray, Rgb, one_thread_cv2
 from pipeline.weights import WrongDigest
 
 Values = npt.NDArray[np.float64]
 
+FLAT_LEVEL = 2.0
+"""Standard deviation of luma levels below which a picture has nothing to judge. Ours."""
 TAPS, SIGMA = 7, 7 / 6
 """Of the Gaussian window of local mean and deviation (section III-A)."""
 SHAPES = np.arange(200, 10_001) / 1000
@@ -138,3 +141,22 @@ def _sums(values: Values) -> tuple[float, ...]:
     squares = float(np.einsum("ij,ij->", below, below)), float(np.einsum("ij,ij->", above, above))
     counts = float(np.count_nonzero(below)), float(np.count_nonzero(above))
     return *counts, *squares, float(above.sum() - below.sum())
+
+
+class BrisqueScorer:
+    """BRISQUE turned over: 100 less its score."""
+
+    label = "brisque/1"
+
+    def __init__(self, model: Brisque) -> None:
+        self._cv2 = one_thread_cv2()
+        self._model = model
+
+    def score(self, pictures: Sequence[Rgb]) -> list[float | None]:
+        """See PictureScorer."""
+        return [self._picture(picture) for picture in pictures]
+
+    def _picture(self, picture: Rgb) -> float | None:
+        luma = self._cv2.cvtColor(picture, self._cv2.COLOR_RGB2GRAY)
+        worse = self._model.score(luma) if luma.std() >= FLAT_LEVEL else None
+        return None if worse is None else 100.0 - worse

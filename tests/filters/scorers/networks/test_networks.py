@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from filters.networks import convnext3d, swin3d
-from filters.networks.heads import AestheticHead, VideoHead
+from filters.scorers.networks import convnext3d, swin3d
+from filters.scorers.networks.heads import AestheticHead, VideoHead
 
 TINY = swin3d.Shape(width=8, depths=(2, 2), heads=(1, 2), window=(2, 3, 3), gated=(True, False))
 

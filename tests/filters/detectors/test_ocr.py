@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from filters.ocr import paddle_model_name
+from filters.detectors.ocr import paddle_model_name
 
 
 def test_a_paddle_model_goes_by_the_name_in_its_export(tmp_path: Path) -> None:

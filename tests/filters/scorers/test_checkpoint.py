@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from filters.checkpoint import checked_sha256, fill, read_state, sha256_of
+from filters.scorers.checkpoint import checked_sha256, fill, read_state, sha256_of
 from pipeline.weights import MissingWeight, WeightError, WrongDigest
 
 WHAT = "a model of some kind"

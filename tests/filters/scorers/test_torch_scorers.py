@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from filters.aesthetic import Aesthetic
-from filters.checkpoint import Model, sha256_of
-from filters.networks import convnext3d, swin3d
-from filters.networks.heads import VideoHead
-from filters.torch_scorers import (
+from filters.scorers.checkpoint import Model, sha256_of
+from filters.scorers.networks import convnext3d, swin3d
+from filters.scorers.networks.heads import VideoHead
+from filters.scorers.torch_scorers import (
     aesthetic_dover,
     fast_vqa,
     spread_frames,

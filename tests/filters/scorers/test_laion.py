@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from filters.aesthetic import Aesthetic
-from filters.checkpoint import Model
-from filters.laion import CLIP_MEAN, CLIP_STD, LaionAesthetic, laion_aesthetic
-from filters.networks.heads import AestheticHead
+from filters.scorers.checkpoint import Model
+from filters.scorers.laion import CLIP_MEAN, CLIP_STD, LaionAesthetic, laion_aesthetic
+from filters.scorers.networks.heads import AestheticHead
 from pipeline.weights import WeightError
 
 SHA = "c0ffee00" * 8

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filters.base import Rgb, one_thread_cv2
-from filters.checkpoint import read_state
+from filters.scorers.checkpoint import read_state
 from pipeline.weights import WeightError
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from filters.aesthetic import Aesthetic
-from filters.checkpoint import sha256_of
 from filters.image_quality import ImageQuality
-from filters.scorer import SCALES, unit
+from filters.scorers.checkpoint import sha256_of
+from filters.scorers.scorer import SCALES, unit
+from filters.scorers.torch_scorers import FRAGMENTS, WHOLE
 from filters.suitability import Suitability
-from filters.torch_scorers import FRAGMENTS, WHOLE
 from filters.video_quality import VideoQuality
 from pipeline.frames import DETAIL, VIEW
 from pipeline.stage import ClipError

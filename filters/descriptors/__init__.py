@@ -1,0 +1,1 @@
+"""Networks that describe a picture by a vector."""

@@ -1,0 +1,1 @@
+"""Detectors and readers on packaged models, behind the stages of their names."""

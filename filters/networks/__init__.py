@@ -1,1 +1,0 @@
-"""Architectures of published models, for checkpoints that are brought along: filters.engines loads them."""

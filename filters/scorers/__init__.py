@@ -1,0 +1,1 @@
+"""What scores pictures and clips: embedded measures, and engines on models that are brought along."""
