@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -90,6 +90,10 @@ class Embedding(ModelStage):
 
     def _digest(self) -> str:
         return checked_sha256(Path(self.model), self.model_sha256, WANTED)
+
+    def pinned(self) -> Self:
+        """With the model's digest for its pin, so that no worker takes another file of the same name."""
+        return replace(self, model_sha256=self._digest()) if self.engine == "sscd" else self
 
     def load(self) -> Encoder:
         if self.engine == "sscd":

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filters.base import Rgb, one_thread_cv2
+from pipeline.weights import MissingWeight
 
 Corners = npt.NDArray[np.float32]
 TALL = 1.5
@@ -134,7 +135,7 @@ class PaddleEngine:
 def load_paddle(models: Path) -> PaddleEngine:
     """PaddleOCR from local model folders `models`/det and `models`/rec: nothing is fetched.
 
-    Raises FileNotFoundError when a folder is missing and ImportError when the `paddle` extra is not installed.
+    Raises MissingWeight when a folder is missing and ImportError when the `paddle` extra is not installed.
     """
     from importlib.metadata import version
 
@@ -168,7 +169,7 @@ def _paddle_files(models: Path) -> list[Path]:
     folders = models / "det", models / "rec"
     for folder in folders:
         if not (folder / "inference.yml").is_file():
-            raise FileNotFoundError(
+            raise MissingWeight(
                 f"no PaddleOCR model in {folder}: put an exported one (inference.yml ...) there"
             )
     return [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]

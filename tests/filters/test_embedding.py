@@ -222,6 +222,16 @@ def test_sscd_runs_on_a_checkpoint_of_its_architecture(studio, sscd_file):
         assert {**alone, "embedding": 0} == {**row, "embedding": 0}
 
 
+def test_planned_without_a_pin_it_is_bound_to_the_file_that_is_there(sscd_file, tmp_path):
+    path = tmp_path / "model.torchvision.pt"
+    path.write_bytes(sscd_file.read_bytes())
+    stage = Embedding(engine="sscd", model=str(path)).pinned()
+    assert stage.model_sha256 == digest(sscd_file)
+    path.write_bytes(b"another")
+    with pytest.raises(WrongDigest):
+        stage.load()
+
+
 def test_safetensors_of_the_same_names_are_read(sscd_file, tmp_path):
     from safetensors.torch import save_file
 

@@ -8,6 +8,7 @@ import pytest
 
 from filters.detectors.ocr import Line, PaddleEngine, Wanted, load_paddle, models_sha256
 from filters.text import Text
+from pipeline.weights import MissingWeight
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +130,7 @@ def test_the_paddle_engine_reads_through_the_same_stage(studio):
 
 
 def test_paddle_without_its_models_says_where_to_put_them(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no PaddleOCR model in .*det: put"):
+    with pytest.raises(MissingWeight, match=r"no PaddleOCR model in .*det: put"):
         load_paddle(tmp_path)
 
 
