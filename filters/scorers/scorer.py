@@ -7,6 +7,7 @@ measure what it should raises ClipError.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -16,6 +17,7 @@ import numpy as np
 
 from filters.base import Rgb, looked_at
 from pipeline.clip import Clip
+from pipeline.reasons import Reason
 from pipeline.stage import ClipError, FrameBatch
 
 PUBLISHED = {
@@ -94,9 +96,11 @@ def less(value: float, half: float) -> float:
 
 
 def unit(score: float, label: str) -> float:
-    """A score of the engine with this label on a scale from 0 to 1, held to it. Raises ClipError for one unknown."""
+    """A score of the engine with this label on a scale from 0 to 1, held to it. Raises ClipError: unknown, or no number."""
     scale = SCALES.get(label.split("/")[0])
     if scale is None:
         raise ClipError(f"the scale of {label} is not known, so its scores cannot be combined with others")
+    if not math.isfinite(score):
+        raise ClipError(f"the score of {label} is {score}", Reason.NOT_FINITE)
     worst, best = scale
     return min(1.0, max(0.0, (score - worst) / (best - worst)))
