@@ -64,7 +64,7 @@ class Logo(Stage):
 
     def _with_lines(self, box: Box, tracks: Sequence[Box]) -> Box:
         lines = [track for track in tracks if covered_share(track, box) >= self.line_share]
-        return {**bounds([box, *lines]), "score": box["score"]}
+        return bounds([box, *lines], box["score"])
 
 
 def _is_in_bar(box: Box, border: Mapping[str, float]) -> bool:

@@ -21,11 +21,11 @@ class Overlay(Stage):
     """Boxes of edges that stand still through the whole clip although the picture around them moves.
 
     A box's score, 0 to 1, says how surely it was drawn over the picture: how plain its edges are, and how much of the
-    ground around it passes by, see filters.signals.standing.Grid.surety. Parts of scenes reach 0.47.
+    ground around it passes by, see filters.signals.standing.Grid.surety; parts of scenes rarely reach 0.5.
     `overlay_area_ratio` is the share of the frame under boxes of 0.5 or more, `overlay_moving_ratio` that of the
     picture's edges that pass by; where it is small, as with a camera that stands still, an overlay cannot be told from
-    the scene, and the other columns are null (an image has 0). What moves with the camera, as the bonnet of a car
-    does, is an overlay too.
+    the scene, and the other columns are null (an image and a tiny picture have 0). What moves with the camera, as the
+    bonnet of a car does, is an overlay too.
     """
 
     name = "overlay"
@@ -39,6 +39,8 @@ class Overlay(Stage):
     frames = VIEW
 
     most_frames: int = 8
+    side_min_px: int = 80
+    """Shortest side of a picture in which a mark can be told from texture."""
     edge_level: float = 3.0
     """Gradient, luma levels a pixel, of an edge: a step of 6 levels has it."""
     stays_min: float = 0.9
@@ -64,7 +66,7 @@ class Overlay(Stage):
     def measure(self, state: Any, clip: Clip, frames: FrameBatch | None) -> Row:
         images = shown(frames).images
         chosen = spread(len(images), float(self.most_frames), 1.0, self.most_frames)
-        if len(chosen) < 2:
+        if len(chosen) < 2 or min(images.shape[1:3]) < self.side_min_px:
             return dict.fromkeys(self.columns.names) | {"overlay_moving_ratio": 0.0}
         grays = [state.cvtColor(images[i], state.COLOR_RGB2GRAY) for i in chosen]
         height, width = grays[0].shape

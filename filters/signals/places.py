@@ -34,20 +34,20 @@ def covered_share(box: Box, cover: Box) -> float:
     return shared / area_ratio(box) if shared > 0 else 0.0
 
 
-def bounds(boxes: Sequence[Box]) -> dict[str, Any]:
-    """The box around some, with the highest score."""
+def bounds(boxes: Sequence[Box], score: float) -> dict[str, Any]:
+    """The box around some, with a score of its own."""
     low = {name: min(box[name] for box in boxes) for name in NAMES[:2]}
     high = {name: max(box[name] for box in boxes) for name in NAMES[2:]}
-    return {**low, **high, "score": max(box["score"] for box in boxes)}
+    return {**low, **high, "score": score}
 
 
 def joined(boxes: Sequence[Box]) -> list[Box]:
-    """Boxes that share no ground: those that do become the one around them, again and again."""
+    """Boxes that share no ground: those that do become the one around them, again and again, with the highest score."""
     apart: list[Box] = []
     for box in boxes:
         grown: Box = box
         while touching := [other for other in apart if shared_ratio(grown, other) > 0]:
             apart = [other for other in apart if other not in touching]
-            grown = bounds([*touching, grown])
+            grown = bounds([*touching, grown], max(box["score"] for box in (*touching, grown)))
         apart.append(grown)
     return apart

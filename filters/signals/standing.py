@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,13 +28,13 @@ LENGTH_MIN = 12.0
 SURE = 0.5
 """Score from which a patch is rather a mark than part of the scene."""
 HALF_SURE = 3.0
-"""Plainness with which a patch on moving ground has that score; parts of scenes had up to 2.6. Ours."""
+"""Plainness with which a patch on moving ground has that score; parts of scenes rarely have 2.6. Ours."""
 PASSES_LOW, PASSES_HIGH = 0.5, 0.9
-"""Share of the edges around a patch that pass by, up to which it is part of the scene and from which it is not. Ours."""
-COVERED_MIN = 0.45
-"""Share of the ground around a patch with edges below which the ground is bare, and tells nothing. Ours."""
+"""Share of the edges around a patch that pass by with which it is part of the scene, and with which it is not. Ours."""
+COVERED_MIN, BARE_MAX = 0.45, 0.1
+"""Share of the ground around a patch with edges from which they tell, and up to which they tell nothing. Ours."""
 SMALL_RATIO = 0.07
-"""Share of the frame up to which a patch on bare ground may be a mark; above are windows and posters. Ours."""
+"""Share of the frame up to which a patch on such ground may be a mark; above are windows and posters. Ours."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,10 @@ def patches(cv2: Any, found: Edges, reach_px: int, dense_min: float) -> list[Pat
     dense = (cv2.blur(standing.astype(np.float32), (reach_px, reach_px)) >= dense_min).astype(np.uint8)
     joined = cv2.morphologyEx(dense, cv2.MORPH_CLOSE, np.ones((reach_px, 2 * reach_px + 1), np.uint8))
     count, labels = cv2.connectedComponents(joined)
-    ys, xs = np.nonzero(standing & dense)
+    places = cv2.findNonZero(standing & dense)
+    if places is None:
+        return []
+    xs, ys = places.reshape(-1, 2).T
     label, part = labels[ys, xs], cv2.connectedComponents(dense)[1][ys, xs]
     # A few edges that agree by chance must not stretch the box of what lies beside them.
     main = np.bincount(part)[part] >= PART_MIN * np.bincount(label)[label]
@@ -168,6 +172,8 @@ def drawn(cv2: Any, found: Edges, reach_px: int, dense_min: float, round_min: fl
     """
     dense_min *= 1 + FEW_FRAMES / found.frames**2
     kept: list[Patch] = []
+    if cv2.countNonZero(found.stays) < LENGTH_MIN * reach_px:
+        return kept
     for part in (found, without_lines(cv2, found, reach_px, round_min)):
         kept += [
             patch
@@ -214,15 +220,16 @@ class Grid:
         """0 to 1: how surely a patch was drawn over the picture, from SURE on rather so than part of the scene.
 
         Its plainness, which is roundness x density x contrast x the root of its edges' share of the frame in
-        thousandths, over plainness + HALF_SURE; less where the ground around it stands. Where that ground is bare, the
-        whole picture's edges speak for a small patch.
+        thousandths, over plainness + HALF_SURE; less where the ground around it stands. Where little of that ground has
+        edges, those of the whole picture must pass by too, and the patch be small.
         """
         frame_px = self.stays.size * self.block_px**2
-        density, edges_1000 = patch.pixels / patch.area_px, 1000 * patch.pixels / frame_px
+        density, thousandths = patch.pixels / patch.area_px, 1000 * patch.pixels / frame_px
         moving, covered = self.around(patch)
         if covered < COVERED_MIN:
-            moving = self.moving_ratio if patch.area_px <= SMALL_RATIO * frame_px else 0.0
-        plain = patch.roundness * density * patch.contrast * edges_1000**0.5
+            beside = moving if covered >= BARE_MAX else 1.0
+            moving = min(beside, self.moving_ratio) if patch.area_px <= SMALL_RATIO * frame_px else 0.0
+        plain = patch.roundness * density * patch.contrast * math.sqrt(thousandths)
         plain *= min(1.0, max(0.0, (moving - PASSES_LOW) / (PASSES_HIGH - PASSES_LOW)))
         return plain / (plain + HALF_SURE)
 

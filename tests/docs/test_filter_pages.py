@@ -24,19 +24,19 @@ def test_the_example_of_adding_a_filter_runs(tmp_path):
     """In a copy of filters/, with the file, the line and the test of the page."""
     page = (ROOT / "docs" / "adding-a-filter.md").read_text(encoding="utf-8")
     shutil.copytree(ROOT / "filters", tmp_path / "filters", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "filters" / "flicker.py").write_text(block(page, "filters/flicker.py"))
+    (tmp_path / "filters" / "fade.py").write_text(block(page, "filters/fade.py"))
     listing = tmp_path / "filters" / "__init__.py"
     line = block(page, "filters/__init__.py")
     text = listing.read_text().replace("    PHash(),\n", f"    PHash(),\n{line}")
     listing.write_text(
-        text.replace("from filters.faces", "from filters.flicker import Flicker\nfrom filters.faces")
+        text.replace("from filters.faces", "from filters.fade import Fade\nfrom filters.faces")
     )
     tests = tmp_path / "tests"
     (tests / "filters").mkdir(parents=True)
     (tests / "contracts").mkdir()
     shutil.copy(ROOT / "tests" / "filters" / "conftest.py", tests / "filters")
     shutil.copy(ROOT / "tests" / "contracts" / "test_stages.py", tests / "contracts")
-    (tests / "filters" / "test_flicker.py").write_text(block(page, "tests/filters/test_flicker.py"))
+    (tests / "filters" / "test_fade.py").write_text(block(page, "tests/filters/test_fade.py"))
     (tmp_path / "pipeline").symlink_to(ROOT / "pipeline")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)  # pytest's markers
     command = [
@@ -51,7 +51,7 @@ def test_the_example_of_adding_a_filter_runs(tmp_path):
         "no:cacheprovider",
     ]
     done = subprocess.run(
-        [*command, "-k", "flicker or unique", "tests"],
+        [*command, "-k", "fade or unique", "tests"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -63,10 +63,8 @@ def test_the_example_of_adding_a_filter_runs(tmp_path):
 
 def test_the_table_of_filters_names_every_stage_column_and_weight():
     page = (ROOT / "docs" / "filters.md").read_text(encoding="utf-8")
-    rows = {
-        match[1]: match[0]
-        for match in re.finditer(r"^\| `(\w+)` \|.*$", page.split("## Stages")[1], re.MULTILINE)
-    }
+    table = page.split("## Stages")[1].split("\n## ")[0]
+    rows = {match[1]: match[0] for match in re.finditer(r"^\| `(\w+)` \|.*$", table, re.MULTILINE)}
     assert set(rows) == {stage.name for stage in filters.STAGES}
     for stage in filters.STAGES:
         missing = [

@@ -25,7 +25,11 @@ def crop(border=(0.0, 0.0, 0.0, 0.0), text=(), band=(None, None), logos=(), scor
             "text_frames": [0, 24],
             "text_boxes": [{"frame": f, **dict(zip(names, box, strict=True))} for f, *box in text],
         },
-        "subtitle": {"subtitle_top_ratio": band[0], "subtitle_bottom_ratio": band[1]},
+        "subtitle": {
+            "subtitle_ratio": float(band[0] is not None),
+            "subtitle_top_ratio": band[0],
+            "subtitle_bottom_ratio": band[1],
+        },
         "logo": {
             "logo_boxes": None
             if logos is None
@@ -86,7 +90,10 @@ def test_a_watermark_all_over_leaves_nothing():
 
 def test_logos_that_could_not_be_told_are_no_obstacle():
     """A still picture: nothing stays put while the rest moves, so the logo's boxes are null."""
-    assert corners(crop(logos=None)) == [0, 0, 1, 1]
+    row = crop(logos=None)
+    assert corners(row) == [0, 0, 1, 1]
+    assert row["crop_told"] is False
+    assert crop()["crop_told"] is True
 
 
 def test_a_doubtful_logo_stays():

@@ -42,7 +42,16 @@ def test_a_doubtful_mark_is_listed_and_not_counted(studio):
     row = measure(studio, [box(0.8, 0.05, 0.95, 0.15, 0.3), box(0.1, 0.4, 0.3, 0.5, 0.49)])
     assert (len(row["logo_boxes"]), row["logo_score"]) == (2, 0.49)
     assert (row["logo_count"], row["logo_area_ratio"]) == (0, 0)
-    track = {**box(0.1, 0.4, 0.5, 0.5, 1.0), "first": 0, "last": 96, "share": 1.0, "text": "@someone"}
+    track = {
+        "x0": 0.1,
+        "y0": 0.4,
+        "x1": 0.5,
+        "y1": 0.5,
+        "first": 0,
+        "last": 96,
+        "share": 1.0,
+        "text": "@someone",
+    }
     row = measure(studio, [box(0.1, 0.4, 0.3, 0.5, 0.3), box(0.2, 0.4, 0.4, 0.5, 0.6)], [track])
     assert (len(row["logo_boxes"]), row["logo_score"], row["logo_count"]) == (1, 0.6, 1)
 

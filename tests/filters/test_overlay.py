@@ -102,8 +102,9 @@ def test_tiles_are_found_one_by_one(studio):
     assert row["overlay_area_ratio"] == pytest.approx(9 * 90 * 40 / WIDTH / HEIGHT, rel=0.3)
 
 
-def test_an_image_and_a_flat_picture_say_nothing(studio):
-    for images in ([studio.colour(WIDTH, HEIGHT)], [np.full((HEIGHT, WIDTH, 3), 90, np.uint8)] * 4):
+def test_an_image_a_flat_and_a_tiny_picture_say_nothing(studio):
+    tiny = [studio.colour(WIDTH, 64, seed) for seed in range(4)]
+    for images in ([studio.colour(WIDTH, HEIGHT)], [np.full((HEIGHT, WIDTH, 3), 90, np.uint8)] * 4, tiny):
         row = measure(studio, images)
         assert (row["overlay_boxes"], row["overlay_moving_ratio"]) == (None, 0)
 

@@ -87,7 +87,9 @@ def effect(name: str, strengths: Mapping[str, Render], note: str = "") -> Defect
 
 DEFECTS = (
     effect(
-        "a sticker", {f"{share:.0%} of the height": partial(sticker, share=share) for share in (0.15, 0.3)}
+        "a sticker",
+        {f"{share:.0%} of the height": partial(sticker, share=share) for share in (0.15, 0.3)},
+        "Told where the picture moves; one of 15% is as small as a logo, and counts as that.",
     ),
     effect(
         "a sticker that moves", {"28% of the height": bouncing}, "Not measured: what moves is no overlay."

@@ -55,7 +55,11 @@ DEFECTS = tuple(
         "high",
         {f"opacity of {opacity:.0%}": partial(render, opacity=opacity) for opacity in (0.25, 0.5, 1.0)},
         0.5,
-        "Null where the picture hardly moves: a mark cannot be told from the scene there.",
+        "Null where the picture hardly moves: a mark cannot be told from the scene there." + note,
     )
-    for what, render in (("a mark in a corner", corner), ("a written mark", name), ("marks all over", tiles))
+    for what, render, note in (
+        ("a mark in a corner", corner, ""),
+        ("a written mark", name, " One in the middle of the upper or lower third counts as a subtitle."),
+        ("marks all over", tiles, ""),
+    )
 )

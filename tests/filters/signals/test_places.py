@@ -27,4 +27,4 @@ def test_boxes_that_touch_become_one_however_they_are_listed():
     for order in ((0, 1, 2, 3), (2, 1, 0, 3), (3, 0, 1, 2)):
         found = joined([chain[i] for i in order])
         assert sorted(area_ratio(one) for one in found) == pytest.approx([0.01, 0.1])
-    assert bounds([chain[0], chain[1]]) == box(0, 0, 0.5, 0.2)
+    assert bounds([chain[0], chain[1]], chain[0]["score"]) == box(0, 0, 0.5, 0.2)
