@@ -23,8 +23,8 @@ class Crop(Stage):
     `crop_kept_ratio` of the picture between the bars, `crop_aspect_ratio` its aspect over that picture's;
     `crop_text_ratio` is the largest share of it that text still covers on a frame, `crop_away` what was cut. Where
     everything is covered the picture between the bars is given, with nothing kept. `crop_told` is false where a logo or
-    a subtitle could not be told from the scene, as with a camera that stands still: one may be left. SkyReels-V2 crops these three at
-    its 540p pool (arXiv 2504.13074); the rule for area and aspect is ours.
+    a subtitle could not be told from the scene, as with a camera that stands still: one may be left. SkyReels-V2 crops
+    these three at its 540p pool (arXiv 2504.13074); the rule for area and aspect is ours.
     """
 
     name = "crop"

@@ -60,7 +60,7 @@ class Account:
 
     @cached_property
     def _segment_entries(self) -> list[Entry]:
-        entries = (self.run.store.entry(self.run.shots_step, group.name) for group in self.run.groups)
+        entries = (self.run.found(self.run.shots_step, group.name) for group in self.run.groups)
         return [entry for entry in entries if entry is not None]
 
     @cached_property
@@ -100,7 +100,9 @@ class Account:
     @cached_property
     def _clip_seconds(self) -> npt.NDArray[np.float64]:
         spans = ["start_s", "end_s"]
-        tables = [self.run.store.table(output.path, spans) for output in self._segmented("clips")]
+        tables = [
+            self.run.store.table(output.path, spans, output.sha256) for output in self._segmented("clips")
+        ]
         found = [pc.subtract(t.column("end_s"), t.column("start_s")).to_numpy() for t in tables]
         return np.concatenate(found) if found else np.zeros(0)
 

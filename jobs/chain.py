@@ -30,6 +30,7 @@ from pipeline import whatif as comparing
 from pipeline.cluster import disconnect
 from pipeline.credentials import WAY_OUT, carries_credentials
 from pipeline.runner import Pool
+from pipeline.scratch import FETCHED, sweep
 from pipeline.sources import Sources
 from pipeline.store import Store
 from pipeline.transnet import native_precision
@@ -142,6 +143,7 @@ def opened(
     if config.precision == "auto":
         config = config.model_copy(update={"precision": native_precision()})
     with store.locked():
+        sweep(FETCHED)  # a film, perhaps, that a killed command has left
         store.put_text("run.toml", settings.dump(config))
         try:
             yield Run(store, config, Pool(workers, ray_address), Progress(quiet=quiet))

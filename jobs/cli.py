@@ -28,8 +28,25 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class Careful(click.Command):
+    """A command that refuses a URL with a key in it wherever it is given, by its place: nothing repeats the key."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        from pipeline.credentials import WAY_OUT, carries_credentials
+
+        for number, (before, text) in enumerate(zip(["", *args], args, strict=False), 1):
+            if carries_credentials(text):
+                option = (text if text.startswith("-") else before).partition("=")[0]
+                place = f"after {option}" if option.startswith("-") else f"in argument {number}"
+                raise click.UsageError(f"the URL {place} {WAY_OUT}", ctx)
+        return super().parse_args(ctx, args)
+
+
 class Rushes(click.Group):
     """The command group; turns every expected fault into one sentence and its exit status."""
+
+    command_class = Careful
+    group_class = type
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -46,9 +63,10 @@ class Rushes(click.Group):
 
 
 def fault(sentence: str, status: int) -> None:
+    from jobs.progress import printable
     from pipeline.credentials import redacted
 
-    click.echo(f"rushes: {redacted(sentence)}", err=True)
+    click.echo(f"rushes: {printable(redacted(sentence))}", err=True)
     sys.exit(status)
 
 
@@ -61,7 +79,7 @@ def status_of(error: BaseException) -> int | None:
     from pipeline.runner import WorkerError
     from pipeline.shards import ShardError
     from pipeline.sources import FULL, SourceError
-    from pipeline.store import StorageError
+    from pipeline.store import StorageError, Unreachable
     from pipeline.weights import WeightError
 
     if isinstance(error, WorkerError) and error.__cause__ is not None:
@@ -69,9 +87,17 @@ def status_of(error: BaseException) -> int | None:
     if isinstance(error, ConfigError | NotReady | RecipeError | SourceError | WeightError):
         return USAGE
     full = isinstance(error, OSError) and error.errno in FULL  # of a scratch folder, say
-    return (
-        AGAIN if full or isinstance(error, StorageError | ShardError | WorkerError | ClusterError) else None
-    )
+    again = StorageError | Unreachable | ShardError | WorkerError | ClusterError
+    return AGAIN if full or isinstance(error, again) else None
+
+
+def _address(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """A cluster's address, which may stand in the environment and need not have a scheme."""
+    from pipeline.credentials import WAY_OUT, carries_credentials
+
+    if value is not None and carries_credentials(value if "://" in value else f"ray://{value}"):
+        raise click.BadParameter(f"the address {WAY_OUT}")
+    return value
 
 
 RUN = click.argument("run", type=click.Path(path_type=str))
@@ -116,7 +142,11 @@ def working(command: F) -> F:
     for option in (
         click.option("--quiet", is_flag=True, help="Show no progress."),
         click.option(
-            "--ray", "ray", envvar="RAY_ADDRESS", help="Address of a running Ray cluster, or 'auto'."
+            "--ray",
+            "ray",
+            callback=_address,
+            envvar="RAY_ADDRESS",
+            help="Address of a running Ray cluster, or 'auto'.",
         ),
         click.option(
             "--workers", type=click.IntRange(0), help="Workers; 0 is this process. Default: one a CPU."
@@ -353,10 +383,11 @@ def tune(run: str, recipe: str, labels: Path, column: str | None, limit: float, 
 def verify(run: str, deep: bool) -> None:
     """Prove every file of a run whole: the ledger's digests, page checksums, and each shard set."""
     from jobs import chain
+    from jobs.progress import printable
 
     problems = chain.verify(run, deep)
     for problem in problems:
-        click.echo(problem)
+        click.echo(printable(problem))
     if problems:
         fault(f"{len(problems)} problems in {run}", FAILED)
     click.echo(f"{run} is whole")
@@ -365,18 +396,17 @@ def verify(run: str, deep: bool) -> None:
 @cli.command()
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("."),
+    default=".",
     metavar="RUN",
     help="Where a run will be. Default: here.",
 )
-def doctor(out: Path) -> None:
+def doctor(out: str) -> None:
     """Check this machine: packages, decoders, weights, Ray, disk, and which promises it cannot keep."""
     from jobs import doctor as examination
 
-    findings = examination.examine(out.absolute())
+    findings = examination.examine(out)
     click.echo(examination.show(findings))
-    sys.exit(OK if all(finding.ok or not finding.needed for finding in findings) else USAGE)
+    sys.exit(OK if all(finding.ok is not False or not finding.needed for finding in findings) else USAGE)
 
 
 @cli.group()

@@ -9,10 +9,10 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from jobs.facts import Facts, look
 from pipeline.cluster import OBJECT_STORE_BYTES
+from pipeline.credentials import WAY_OUT, carries_credentials
 from pipeline.weights import WeightError, default_cache, load_catalogue, verify
 
 TOP_LEVEL = ("pipeline", "filters", "captioner", "balance", "jobs")
@@ -32,16 +32,17 @@ class Finding:
     """One thing that was looked at; `needed` says whether a run fails without it."""
 
     what: str
-    ok: bool
+    ok: bool | None
+    """None: it was not tried."""
     said: str
     needed: bool = True
     promise: bool = False
     """Is a promise weaker without it?"""
 
 
-def examine(folder: Path) -> list[Finding]:
-    """Every finding, in a fixed order; `folder` is where a run will be."""
-    facts = look(folder)
+def examine(out: str) -> list[Finding]:
+    """Every finding, in a fixed order; `out` is the folder or URL where a run will be."""
+    facts = look(out)
     checks: list[Callable[[], Iterator[Finding]]] = [
         _python,
         _packages,
@@ -50,7 +51,7 @@ def examine(folder: Path) -> list[Finding]:
         _codecs,
         _ray,
         _gpu,
-        lambda: _disk(Path(facts.folder)),
+        lambda: _disk(facts),
         _memory,
         lambda: promises(facts),
     ]
@@ -105,14 +106,14 @@ def promises(facts: Facts) -> Iterator[Finding]:
         ),
         (
             "other machines",
-            not facts.filesystem.startswith(SHARED),
+            not facts.filesystem.startswith(SHARED) if facts.filesystem else None,
             f"{where} is on a filesystem of this machine's own ({kind})",
             f"{where} is shared with other machines ({kind}): whether a lock reaches them is up to its server:"
             " start one driver a run",
         ),
         (
             "power cuts",
-            facts.syncs and facts.filesystem not in VOLATILE,
+            False if facts.filesystem in VOLATILE else facts.syncs,
             f"fsync(2) works in {where} ({kind})",
             f"{where} ({kind}) does not keep what was written over a power cut: a run there survives kill -9 but no"
             " reboot: choose a folder on a disk",
@@ -142,11 +143,12 @@ def promises(facts: Facts) -> Iterator[Finding]:
             "Ray token",
             facts.ray_address is None or facts.ray_token,
             "a Ray of its own gets a token" if facts.ray_address is None else "RAY_AUTH_MODE=token",
-            f"Ray at {facts.ray_address} is used without a token: whoever reaches its ports runs programs as you:"
-            " set RAY_AUTH_MODE=token on every node and here",
+            f"Ray at {_shown(facts.ray_address)} is used without a token:"
+            " whoever reaches its ports runs programs as you: set RAY_AUTH_MODE=token on every node and here",
         ),
     ):
-        yield Finding(what, kept, good if kept else bad, needed=what == "Linux", promise=True)
+        said = f"not tried in {where}" if kept is None else good if kept else bad
+        yield Finding(what, kept, said, needed=what == "Linux", promise=True)
 
 
 def show(findings: list[Finding]) -> str:
@@ -155,6 +157,8 @@ def show(findings: list[Finding]) -> str:
 
 
 def _mark(finding: Finding) -> str:
+    if finding.ok is None:
+        return "unknown"
     if finding.ok:
         return "ok"
     if finding.needed:
@@ -234,9 +238,15 @@ def _ray() -> Iterator[Finding]:
     yield Finding(
         "Ray address",
         address is not None,
-        address or "none set: a run starts Ray on this machine",
+        _shown(address) or "none set: a run starts Ray on this machine",
         needed=False,
     )
+
+
+def _shown(address: str | None) -> str:
+    """Ray's address, unless there is a key in it."""
+    keyed = carries_credentials(f"ray://{(address or '').partition('://')[2] or address}")
+    return f"an address that {WAY_OUT}" if keyed else address or ""
 
 
 def _gpu() -> Iterator[Finding]:
@@ -250,11 +260,16 @@ def _gpu() -> Iterator[Finding]:
     yield Finding("GPU", count > 0, said, needed=False)
 
 
-def _disk(here: Path) -> Iterator[Finding]:
-    for what, folder in (("disk here", here), ("temporary disk", Path(tempfile.gettempdir()))):
+def _disk(facts: Facts) -> Iterator[Finding]:
+    remote = "://" in facts.folder
+    for what, folder in (("disk here", facts.folder), ("temporary disk", tempfile.gettempdir())):
+        if "://" in folder:
+            yield Finding(what, None, f"{folder} is a store, which was not asked", needed=False)
+            continue
         free = shutil.disk_usage(folder).free
         yield Finding(what, free > LEAST_DISK_BYTES, f"{free / 2**30:.1f} GiB free in {folder}")
-    yield Finding("write permission", os.access(here, os.W_OK), str(here), needed=False)
+    said = facts.folder if facts.writable or remote else f"nothing can be written in {facts.folder}"
+    yield Finding("write permission", None if remote else facts.writable, said, needed=False)
 
 
 def _memory() -> Iterator[Finding]:

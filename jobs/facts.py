@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -43,30 +44,42 @@ class Facts:
     open_files: int
     """How many files a process may have open, once it has asked for all it may."""
     folder: str
-    """Where the run will be."""
+    """Where the run will be, or the nearest folder above it that is there; a URL of a store as it is."""
     filesystem: str
     """Of that folder, as the system names it: ext4, tmpfs, nfs4; empty when it does not say."""
     writable: bool
-    links: bool
-    """link(2) works there: two writers cannot both make a file."""
-    locks: bool
+    links: bool | None
+    """link(2) works there: two writers cannot both make a file. None, as of the next two: not tried."""
+    locks: bool | None
     """flock(2) works there: a second driver is turned away."""
-    syncs: bool
+    syncs: bool | None
     """fsync(2) works there, of a folder too."""
     ray_address: str | None
     ray_token: bool
     """Will the Ray of `ray_address` be talked to with a token?"""
 
 
-def look(folder: Path) -> Facts:
-    """The facts of this machine, for a run in `folder` (or, where that is not there yet, in the nearest above it)."""
+@dataclass(frozen=True)
+class _Place:
+    """What was found of the place of a run."""
+
+    folder: str
+    filesystem: str = ""
+    writable: bool = False
+    links: bool | None = None
+    locks: bool | None = None
+    syncs: bool | None = None
+
+
+def look(out: str) -> Facts:
+    """The facts of this machine, for a run in the folder `out` (or, where that is not there yet, in the nearest above
+    it); of a URL nothing is looked at but its name."""
     from pipeline.frames import Decoder
     from pipeline.transnet import native_precision
 
-    here = next(one for one in (folder, *folder.parents) if one.is_dir())
+    place = _Place(out) if "://" in out else _place(Path(out).absolute())
     with Decoder() as decoder:
         networkless = decoder.networkless
-    links, locks, syncs = _tried(here) if os.access(here, os.W_OK) else (True, True, True)
     return Facts(
         linux=sys.platform == "linux",
         root=os.geteuid() == 0,
@@ -75,15 +88,24 @@ def look(folder: Path) -> Facts:
         native_bf16=native_precision() == "bf16",
         shm_bytes=shutil.disk_usage(SHM).free if SHM.is_dir() else None,
         open_files=_open_files(),
-        folder=str(here),
-        filesystem=filesystem_of(here, MOUNTS.read_text() if MOUNTS.exists() else ""),
-        writable=os.access(here, os.W_OK),
-        links=links,
-        locks=locks,
-        syncs=syncs,
+        folder=place.folder,
+        filesystem=place.filesystem,
+        writable=place.writable,
+        links=place.links,
+        locks=place.locks,
+        syncs=place.syncs,
         ray_address=os.environ.get("RAY_ADDRESS"),
         ray_token=os.environ.get("RAY_AUTH_MODE") == "token",
     )
+
+
+def _place(folder: Path) -> _Place:
+    here = next(one for one in (folder, *folder.parents) if one.is_dir())
+    kind = filesystem_of(here, MOUNTS.read_text(errors="surrogateescape") if MOUNTS.exists() else "")
+    try:
+        return _Place(str(here), kind, True, *_tried(here))
+    except OSError:  # no permission, read-only or full: trying it says more than its mode
+        return _Place(str(here), kind)
 
 
 def filesystem_of(folder: Path, mounts: str) -> str:
@@ -95,7 +117,7 @@ def filesystem_of(folder: Path, mounts: str) -> str:
         fields = where.split(" ")
         if len(fields) < 5 or not about:
             continue
-        point = fields[4].encode().decode("unicode_escape")  # a space is \040
+        point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4])  # a space is \040
         inside = real == point or real.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= best:  # of two mounts at one point the later one counts
             best, found = len(point), about.split(" ")[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,20 @@ from typing import Any, Protocol, TextIO
 
 LINE_EVERY_S = 10.0
 """At most one line of progress in this time goes to a log."""
+
+
+INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Categories of Unicode that a terminal obeys instead of showing: controls, direction marks, ends of lines."""
+
+
+def printable(text: str) -> str:
+    """The text in one line that a terminal shows as it is: names of files may hold orders to it and forged lines."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        char.encode("unicode_escape").decode() if unicodedata.category(char) in INVISIBLE else char
+        for char in text
+    )
 
 
 class Bar(Protocol):
@@ -33,7 +48,7 @@ class Progress:
 
     def warn(self, text: str) -> None:
         """A line that is always shown."""
-        print(text, file=self._stream, flush=True)
+        print(printable(text), file=self._stream, flush=True)
 
     def nothing(self, label: str) -> None:
         self.say(f"{label:<10} nothing to do: every part is done")

@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from jobs.earlier import INDEX
+from jobs.pointer import VIDEOS_FILE, read_pointer
 from jobs.run import NotReady, Run
 from jobs.shards import Shards
 from pipeline.recipe import Recipe
@@ -27,14 +28,14 @@ class Ledger:
     store: Store
     problems: list[str] = field(default_factory=list)
 
-    def entry(self, step: str, unit: str, needed: bool) -> Entry | None:
-        """A unit's entry, its files proved; None without one, a problem where it is `needed`."""
-        entry = self.recorded(step, unit, needed)
+    def entry(self, step: str, unit: str, needed: bool, by: str = "") -> Entry | None:
+        """A unit's entry, its files proved; None without one, a problem where it is `needed`, `by` which file."""
+        entry = self.recorded(step, unit, needed, by)
         for output in entry.outputs if entry else ():
             self.file(output)
         return entry
 
-    def recorded(self, step: str, unit: str, needed: bool) -> Entry | None:
+    def recorded(self, step: str, unit: str, needed: bool, by: str = "") -> Entry | None:
         """A unit's entry, its files unseen."""
         try:
             entry = self.store.recorded(step, unit)
@@ -42,7 +43,8 @@ class Ledger:
             self.problems.append(str(error))
             return None
         if entry is None and needed:
-            self.problems.append(f"ledger/{step}/{unit}.json is missing")
+            of = f", of which {by} speaks" if by else ""
+            self.problems.append(f"ledger/{step}/{unit}.json is missing{of}")
         return entry
 
     def file(self, output: Output) -> None:
@@ -78,25 +80,47 @@ class Proof:
         """Everything that is wrong, a line each; an empty list proves the run whole."""
         ledger = Ledger(self.run.store)
         try:
-            self._tables(ledger)
-            self._index(ledger)
-        except (
-            NotReady,
-            StorageError,
-        ) as error:  # a table that the later units follow from: said, or not made yet
-            if isinstance(error, StorageError) and not ledger.problems:
+            whole = self._tables(ledger)
+        except NotReady:  # a table that the later units follow from is not made yet, or gone
+            whole = False
+        except StorageError as error:
+            whole = False
+            if not ledger.problems:
                 ledger.problems.append(str(error))
+        if not whole and ledger.problems:
+            self._unplanned(ledger)
+        self._index(ledger)
         for pool in self.run.config.shard.pools:
             self._pool(ledger, self.shards.pools.recipe(pool))
-        return ledger.problems + list(self._sets())
+        return list(dict.fromkeys(ledger.problems)) + list(self._sets())
 
     # --- tables
 
-    def _tables(self, ledger: Ledger) -> None:
-        if self._videos(ledger):
-            parts = self._segments(ledger)
-            self._annotations(ledger, parts)
-            self._whole(ledger)
+    def _tables(self, ledger: Ledger) -> bool:
+        """Every step before the shards; was there a list of videos to plan them by?"""
+        if not self._videos(ledger):
+            return False
+        parts = self._segments(ledger)
+        self._annotations(ledger, parts)
+        self._whole(ledger)
+        return True
+
+    def _unplanned(self, ledger: Ledger) -> None:
+        """The entries that are there and such of their files as are, when damage hides which of them are needed."""
+        store = self.run.store
+        folders = [name for name in store.names("ledger") if name != "shards"]
+        nested = [
+            f"{name}/{inner}"
+            for name in folders
+            if "@" not in name
+            for inner in store.names(f"ledger/{name}")
+        ]
+        for step in [*(name for name in folders if "@" in name), *nested]:
+            for unit in sorted(ledger.units(step)):
+                entry = ledger.recorded(step, unit, needed=False)
+                for output in entry.outputs if entry else ():
+                    if store.size(output.path) is not None:
+                        ledger.file(output)
 
     def _index(self, ledger: Ledger) -> None:
         """The pointer that later runs follow to the clips of this one."""
@@ -104,7 +128,10 @@ class Proof:
             step = json.loads(self.run.store.read(INDEX))["step"]
         except FileNotFoundError:
             return
-        except (ValueError, KeyError, TypeError):
+        except StorageError as error:
+            ledger.problems.append(str(error))
+            return
+        except (ValueError, KeyError, TypeError, RecursionError):
             step = None
         if step is None or ledger.recorded(step, "all", needed=False) is None:
             ledger.problems.append(
@@ -114,22 +141,25 @@ class Proof:
     def _videos(self, ledger: Ledger) -> bool:
         """Ingest's units and the videos made of them; are there videos?"""
         try:
-            pointer = json.loads(self.run.store.read("videos.json"))
-            step, units, files = (pointer[name] for name in ("step", "units", "files"))
+            pointer = read_pointer(self.run.store)
         except FileNotFoundError:
             early = ("probed@", "videos@")
             if any(not name.startswith(early) for name in self.run.store.names("ledger")):
-                ledger.problems.append("videos.json is missing")
+                ledger.problems.append(f"{VIDEOS_FILE} is missing")
             return False
-        except (ValueError, KeyError, TypeError):
-            ledger.problems.append("videos.json is damaged: delete it and run the same command again")
+        except StorageError as error:
+            ledger.problems.append(str(error))
             return False
-        for unit in units:
-            ledger.entry(step, unit, needed=True)
-        merged = f"videos@{step.split('@')[1]}"
-        for unit in sorted({PurePosixPath(path).stem.rsplit("-", 1)[0] for path in files}):
-            ledger.entry(merged, unit, needed=True)
-        return True
+        for unit in pointer.units:
+            ledger.entry(pointer.step, unit, needed=True, by=VIDEOS_FILE)
+        made = [ledger.entry(step, unit, needed=True, by=VIDEOS_FILE) for step, unit in pointer.merged]
+        found = {output.path for entry in made if entry for output in entry.outputs}
+        if all(made) and found != set(pointer.files):
+            ledger.problems.append(
+                f"{VIDEOS_FILE} is damaged: it does not name the files of its ledger entries"
+            )
+            return False
+        return all(made)
 
     def _segments(self, ledger: Ledger) -> list[str]:
         """Signals, shots and clips; names of the clips' parts."""
@@ -187,19 +217,14 @@ class Proof:
         if not recorded and manifest is None:
             return
         absent = f"shards/{recipe.name}/{MANIFEST} is missing"
-        try:
-            units = self.shards.plan(recipe).units if not ledger.problems else None
-        except NotReady:
-            units = None
-        if units is None:
-            if manifest is None and self.run.store.size(f"shards/{recipe.name}/{MANIFEST}") is None:
-                ledger.problems.append(absent)
-            return
+        planned = self._planned(ledger, recipe)
+        gone = manifest is None and self.run.store.size(f"shards/{recipe.name}/{MANIFEST}") is None
         files = {f"shards/{recipe.name}/{f.path}": f.sha256 for f in manifest.files} if manifest else {}
         listed = {PurePosixPath(path).name.split(".")[0] for path in files}
-        entries = [ledger.recorded(step, one.name, needed=one.name in listed) for one in units]
-        done = bool(units) and all(entries)
-        if manifest is None and done:
+        units = sorted(recorded | listed) if planned is None else planned
+        entries = [ledger.recorded(step, unit, needed=unit in listed) for unit in units]
+        done = planned is not None and bool(units) and all(entries)
+        if (manifest is None and done) or (planned is None and gone):
             ledger.problems.append(absent)
         for output in (output for entry in entries if entry for output in entry.outputs):
             swept = manifest is not None and self.run.store.size(output.path) is None
@@ -209,6 +234,13 @@ class Proof:
                 )
             elif files.get(output.path) != output.sha256 and not swept:
                 ledger.file(output)
+
+    def _planned(self, ledger: Ledger, recipe: Recipe) -> list[str] | None:
+        """Names of a pool's units; None where what they follow from is damaged or not made."""
+        try:
+            return [unit.name for unit in self.shards.plan(recipe).units] if not ledger.problems else None
+        except (NotReady, StorageError):
+            return None
 
     def _manifest(self, pool: str) -> Manifest | None:
         try:
@@ -225,5 +257,5 @@ class Proof:
         with Decoder() as decoder:
             for pool in store.names("shards"):
                 if store.size(f"shards/{pool}/{MANIFEST}") is not None:
-                    found: list[Any] = verify(store.files, f"shards/{pool}", decoder=decoder, deep=self.deep)
+                    found: list[Any] = verify(store, f"shards/{pool}", decoder=decoder, deep=self.deep)
                     yield from (f"shards/{pool}: {problem}" for problem in found)

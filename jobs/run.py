@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.config import Config, ConfigError
+from jobs.pointer import Pointer, read_pointer, write_pointer
 from jobs.progress import Progress
 from pipeline import ingest, runner, scan, shots
 from pipeline.annotate import Annotate, Planned
@@ -51,6 +52,17 @@ class Run:
         for name in ("_videos_pointer", "videos", "used", "groups", "parts", "_digests"):
             self.__dict__.pop(name, None)
 
+    @cached_property
+    def _found(self) -> dict[tuple[str, str], Entry]:
+        """The entries that were found whole, by step and unit: read again after every step that did something."""
+        return {}
+
+    def found(self, step: str, unit: str) -> Entry | None:
+        """The unit's entry, if it is finished and its files are there in full (Store.entry)."""
+        if (step, unit) not in self._found and (entry := self.store.entry(step, unit)) is not None:
+            self._found[step, unit] = entry
+        return self._found.get((step, unit))
+
     # --- videos
 
     def ingest(self, retry: bool = False) -> None:
@@ -61,34 +73,34 @@ class Run:
         self.work(task, task.step, units, "items", lambda unit: len(unit.items), retry)
         entries = [self.entry(task.step, unit.name, "ingest") for unit in units]
         outputs = ingest.merge(self.store, task.step, entries)
-        pointer = {
-            "files": [output.path for output in outputs],
-            "step": task.step,
-            "units": [unit.name for unit in units],
-        }
-        self.store.put_text("videos.json", json.dumps(pointer, indent=1, sort_keys=True) + "\n")
+        write_pointer(
+            self.store, task.step, [unit.name for unit in units], [output.path for output in outputs]
+        )
         self._forget()
 
     @cached_property
-    def _videos_pointer(self) -> dict[str, Any]:
+    def _videos_pointer(self) -> Pointer:
         try:
-            pointer: dict[str, Any] = json.loads(self.store.read("videos.json"))
+            return read_pointer(self.store)
         except FileNotFoundError:
             raise NotReady(
                 f"{self.store.root} has no videos yet: run `rushes ingest SOURCE... --out {self.store.root}` first"
             ) from None
-        return pointer
 
     def ingest_failures(self) -> Iterator[Failure]:
         """The items that were refused, as often as they were tried."""
-        for unit in self._videos_pointer["units"]:
-            yield from self.entry(self._videos_pointer["step"], unit, "ingest").failures
+        for unit in self._videos_pointer.units:
+            yield from self.entry(self._videos_pointer.step, unit, "ingest").failures
 
     @cached_property
     def videos(self) -> pa.Table:
         """The run's VIDEOS rows, used and refused, in order of path."""
-        files = self._videos_pointer["files"]
-        return pa.concat_tables([VIDEOS.empty_table(), *(self.store.table(path) for path in files)])
+        pointer = self._videos_pointer
+        entries = [self.entry(step, unit, "ingest") for step, unit in pointer.merged]
+        known = {output.path: output for entry in entries for output in entry.outputs}
+        if not known.keys() >= set(pointer.files):
+            raise self.not_ready("ingest")
+        return self.store.tables([known[path] for path in pointer.files], VIDEOS)
 
     @cached_property
     def used(self) -> dict[str, dict[str, Any]]:
@@ -160,7 +172,7 @@ class Run:
 
     def _work_left(self, planned: Planned) -> bool:
         try:
-            return any(self.store.entry(planned.step, part.name) is None for part in self.parts)
+            return any(self.found(planned.step, part.name) is None for part in self.parts)
         except (NotReady, StorageError):  # a step before this one is to be done, or a file of it is gone
             return True
 
@@ -217,7 +229,7 @@ class Run:
             return
         for planned in self.planned:
             for part in parts:
-                entry = self.store.entry(planned.step, part.name)
+                entry = self.found(planned.step, part.name)
                 if entry is not None:
                     yield entry
 
@@ -269,7 +281,7 @@ class Run:
 
     def _describe(self, planned: Planned) -> None:
         """Writes the annotation's stage.json: what made it."""
-        entries = [e for part in self.parts if (e := self.store.entry(planned.step, part.name)) is not None]
+        entries = [e for part in self.parts if (e := self.found(planned.step, part.name)) is not None]
         stage = planned.stage
         about = {
             "stage": stage.name,
@@ -302,12 +314,12 @@ class Run:
         self._work(task, todo, count, sum(map(size, todo)), label or task.label)
 
     def _wanted(self, step: str, unit: str, retry: bool) -> bool:
-        entry = self.store.entry(step, unit)
+        entry = self.found(step, unit)
         return entry is None or (retry and bool(entry.failures))
 
     def entry(self, step: str, unit: str, command: str) -> Entry:
         """The entry of a unit that must be done; NotReady names the command that does it."""
-        entry = self.store.entry(step, unit)
+        entry = self.found(step, unit)
         if entry is None:
             raise self.not_ready(command)
         return entry
@@ -335,6 +347,7 @@ class Run:
                 runner.run(task, units, self.pool, observe)
             finally:
                 self._forget()
+                self._found.clear()
                 self._note_times(label, time.monotonic() - began, notes)
 
     def _note_times(self, label: str, wall_s: float, notes: Sequence[Done]) -> None:

@@ -61,11 +61,10 @@ def _joined(
     failed = [np.zeros(table.num_rows, dtype=np.bool_) for _ in planned]
     for number, one in enumerate(planned):
         names = [n for n in one.stage.columns.names if columns is None or n in columns]
+        read = ["clip_id", *names, "error_reason"]
+        outputs = [run.annotation(one, part) for part in parts]
         annotation = pa.concat_tables(
-            [
-                run.store.table(run.annotation(one, part).path, ["clip_id", *names, "error_reason"])
-                for part in parts
-            ]
+            [run.store.table(output.path, read, output.sha256) for output in outputs]
         )
         if not annotation.column("clip_id").equals(table.column("clip_id")):
             raise ValueError(

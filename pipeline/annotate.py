@@ -164,10 +164,10 @@ class Annotate:
         entry = self.store.entry(planned.step, unit.name)
         if entry is None:
             return {}
-        names = planned.stage.columns.names
+        names, output = planned.stage.columns.names, entry.outputs[0]
         return {
             row["clip_id"]: {name: row[name] for name in names}
-            for row in self.store.table(entry.outputs[0].path).to_pylist()
+            for row in self.store.table(output.path, sha256=output.sha256).to_pylist()
             if row["error_reason"] is None
         }
 

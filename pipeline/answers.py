@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import IO, Any, TypeVar, get_type_hints
 
 import numpy as np
@@ -20,6 +21,15 @@ BYTES, PICTURE = "\0bytes", "\0picture"
 """Names that stand in the text for what lies beside it."""
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The most that a whole answer may be: `parts` of them, each with so many bytes of text and beside it."""
+
+    parts: int
+    beside_bytes: int
+    text_bytes: int = TEXT_BYTES
 
 
 def send(pipe: IO[bytes], *values: Any) -> None:
@@ -42,16 +52,16 @@ def send(pipe: IO[bytes], *values: Any) -> None:
     pipe.flush()
 
 
-def receive(pipe: IO[bytes], most_bytes: int) -> list[Any]:
+def receive(pipe: IO[bytes], most_bytes: int, text_bytes: int = TEXT_BYTES) -> list[Any]:
     """The values of the next message; tuples come as lists.
 
-    Raises EOFError when the pipe ends; ValueError, TypeError, RecursionError when it is no message, or one of more than
-    `most_bytes`.
+    Raises EOFError when the pipe ends; ValueError, TypeError, RecursionError when it is no message, or one with more
+    than `text_bytes` of text or `most_bytes` beside it.
     """
-    text_bytes, beside_bytes = LENGTHS.unpack(_exactly(pipe, LENGTHS.size))
-    if text_bytes > TEXT_BYTES or beside_bytes > most_bytes:
-        raise ValueError(f"an answer of {text_bytes} + {beside_bytes} bytes")
-    text, beside = _exactly(pipe, text_bytes), memoryview(_exactly(pipe, beside_bytes))
+    said_bytes, beside_bytes = LENGTHS.unpack(_exactly(pipe, LENGTHS.size))
+    if said_bytes > text_bytes or beside_bytes > most_bytes:
+        raise ValueError(f"an answer of {said_bytes} + {beside_bytes} bytes")
+    text, beside = _exactly(pipe, said_bytes), memoryview(_exactly(pipe, beside_bytes))
     place = 0
 
     def taken(count: int) -> memoryview:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from pipeline.answers import receive
+from pipeline.answers import Bound, receive
 from pipeline.reasons import MediaError, Reason
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ class Child:
 
     def __init__(self, limits: Limits, backend: str, program: Sequence[str] = PROGRAM) -> None:
         """Starts the interpreter with `program`'s arguments and waits until it is ready."""
-        self._most_bytes = limits.memory_bytes
         self._printed = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-P", *program, str(os.getpid())],
@@ -56,35 +55,44 @@ class Child:
         )
         self._late = ""
         try:
-            self.isolated = self.ask((limits, backend), START_S, START_S, lambda parts: bool(parts[0]))
+            self.isolated = self.ask(
+                (limits, backend), START_S, START_S, Bound(1, 0), lambda parts: bool(parts[0])
+            )
         except MediaError:
             self.close()
             raise
 
     def ask(
-        self, request: tuple[Any, ...], step_s: float, whole_s: float, build: Callable[[list[Any]], T]
+        self,
+        request: tuple[Any, ...],
+        step_s: float,
+        whole_s: float,
+        bound: Bound,
+        build: Callable[[list[Any]], T],
     ) -> T:
         """What `build` makes of the parts of the answer.
 
         Each part, and each sign of life between, must come within `step_s`, and all of it within `whole_s`. Raises the
-        child's MediaError, or decoder_timeout or decoder_crashed, after which the child is gone; an answer that is too
-        large, or of which `build` makes nothing (UNFIT), counts as a crash.
+        child's MediaError, or decoder_timeout or decoder_crashed, after which the child is gone; an answer of more
+        than `bound`, however it is cut, or of which `build` makes nothing (UNFIT), counts as a crash.
         """
         try:
             with self._deadline(whole_s, f"not done after {whole_s:.0f} s"):
                 self._send(request)
-                return build(self._parts(step_s))
+                return build(self._parts(step_s, bound))
         except UNFIT as error:
             raise self._death() from error
 
-    def _parts(self, step_s: float) -> list[Any]:
+    def _parts(self, step_s: float, bound: Bound) -> list[Any]:
         parts: list[Any] = []
         pipe = self._pipe(self._process.stdout)
         while True:
             with self._deadline(step_s, f"no sign of life for {step_s:.0f} s"):
-                kind, *content = receive(pipe, self._most_bytes)
+                kind, *content = receive(pipe, bound.beside_bytes, bound.text_bytes)
             if kind == "part":
                 parts += content
+                if len(parts) > bound.parts:
+                    raise ValueError("more parts than were asked for")
             elif kind == "done":
                 return parts
             elif kind == "error":

@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,14 @@ LOCAL = {
 }
 """Environment of a Ray that rushes starts itself; read when `ray` is imported."""
 
-TOKEN_PREFIX = "rushes-ray-token-"
+FOLDER = "rushes-ray-"
+"""How the names of the folders begin in which a Ray of this machine's own keeps its token, sockets and logs."""
+FREE_BYTES = 64 * 2**20
+"""What must be free there for Ray to start: its logs and its tables of ports. Ours."""
+SOCKET_BYTES = 107
+"""What the name of a socket may have (unix(7): sun_path, and a zero behind it)."""
+SESSION_BYTES = len("12345678/r/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
+"""What Ray's names add to that of its folder."""
 TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 GRACE_S = 15.0
 """For the runner to notice by itself that Ray is gone, and to leave in good order."""
@@ -48,26 +56,67 @@ class ClusterError(Exception):
 
 def connect(address: str | None, workers: int) -> Any:
     """The `ray` module, connected: to `address`, or to a Ray of this machine's own with `workers` CPUs."""
+    loaded = sys.modules.get("ray")
+    if loaded is not None and loaded.is_initialized():
+        return loaded
     if address is None:
         os.environ.update(LOCAL)
-        if not any(name in os.environ for name in TOKENS):
-            os.environ["RAY_AUTH_TOKEN_PATH"] = str(_token_file())
+        return _own(workers)
     import ray
 
-    if ray.is_initialized():
-        return ray
-    with _signals_kept(), _stderr_closed():
-        try:
-            _init(ray, address, workers)
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-            where = f"the Ray cluster at {address}" if address else "a Ray of this machine's own"
-            said = str(error).strip().split("\n")[0]
-            raise ClusterError(
-                f"cannot reach {where}: {said}; check the address and the token, or use --workers 0"
-            ) from error
-    if address is None:
-        threading.Thread(target=_watch, args=(ray, _reaper(ray)), daemon=True).start()
+    with _quietly(f"the Ray cluster at {address}", "check the address and the token"):
+        ray.init(address=address, log_to_driver=False, logging_level="error")
     return ray
+
+
+def _own(workers: int) -> Any:
+    """The `ray` module, connected to a Ray that ends with this process."""
+    folder = private_folder([os.environ.get("RAY_TMPDIR", tempfile.gettempdir()), "/tmp"], FREE_BYTES)
+    started = _reaper(folder)
+    given = any(name in os.environ for name in TOKENS)
+    if not given:
+        os.environ["RAY_AUTH_TOKEN_PATH"] = str(_token_file(folder))
+    import ray
+
+    os.environ[reaper.MARK] = str(folder)  # so that the reaper knows what is started, as it is
+    try:
+        with _quietly("a Ray of this machine's own", f"look for free space in {folder.parent} and memory"):
+            _init(ray, workers, folder)
+    except ClusterError:
+        if not given:
+            del os.environ["RAY_AUTH_TOKEN_PATH"]
+        _leave(started)
+        raise
+    finally:
+        del os.environ[reaper.MARK]
+    node = ray._private.worker._global_node
+    numbers = [str(info.process.pid) for kind in node.all_processes.values() for info in kind]
+    _tell(started, " ".join(numbers))
+    threading.Thread(target=_watch, args=(ray, started, folder), daemon=True).start()
+    return ray
+
+
+def private_folder(places: Sequence[str], free_bytes: int) -> Path:
+    """A new folder that only this user can enter, in the first place whose name leaves room for those of sockets.
+
+    Ray opens its folder to everybody; what lies above it does not. Raises ClusterError.
+    """
+    place = next(
+        (p for p in places if len(os.fsencode(p)) + len("/" + FOLDER) + SESSION_BYTES <= SOCKET_BYTES), "/tmp"
+    )
+    try:
+        free = shutil.disk_usage(place).free
+        if free < free_bytes:
+            raise ClusterError(
+                f"cannot start a Ray of this machine's own: {free >> 20} MiB are free in {place}, it needs "
+                f"{free_bytes >> 20}; free some, name another place with TMPDIR, or use --workers 0"
+            )
+        return Path(tempfile.mkdtemp(prefix=FOLDER, dir=place))
+    except OSError as error:
+        raise ClusterError(
+            f"cannot start a Ray of this machine's own: cannot write to {place}: {error.strerror}; mend that, name "
+            "another place with TMPDIR, or use --workers 0"
+        ) from error
 
 
 def cpus() -> int:
@@ -84,14 +133,10 @@ def lost(ray: Any) -> str:
     return ", ".join(sorted(name for name, _ in node.dead_processes())) if node is not None else ""
 
 
-def _reaper(ray: Any) -> subprocess.Popen[bytes]:
-    """A process that ends what is left of this Ray should this one be killed; it hears of it when this one leaves."""
-    node = ray._private.worker._global_node
-    numbers = [str(info.process.pid) for kind in node.all_processes.values() for info in kind]
-    token = os.environ.get("RAY_AUTH_TOKEN_PATH", "")
-    ours = token if Path(token).name.startswith(TOKEN_PREFIX) else ""
+def _reaper(folder: Path) -> subprocess.Popen[bytes]:
+    """A process that removes the folder, and what is left of the Ray in it, when this one ends, however it ends."""
     started = subprocess.Popen(
-        [sys.executable, "-I", "-S", reaper.__file__, node.get_session_dir_path(), ours, *numbers],
+        [sys.executable, "-I", "-S", reaper.__file__, str(folder)],
         stdin=subprocess.PIPE,
         start_new_session=True,  # what ends this process's group must leave it
     )
@@ -99,13 +144,22 @@ def _reaper(ray: Any) -> subprocess.Popen[bytes]:
     return started
 
 
-def _leave(started: subprocess.Popen[bytes]) -> None:
-    """Ends the reaper; Ray's logs stay to be read."""
+def _tell(started: subprocess.Popen[bytes], line: str) -> None:
+    assert started.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # it was killed
-        started.communicate(b".")
+        started.stdin.write(f"{line}\n".encode())
+        started.stdin.flush()
 
 
-def _watch(ray: Any, started: subprocess.Popen[bytes]) -> None:
+def _leave(started: subprocess.Popen[bytes]) -> None:
+    """Lets the reaper do its work, and waits for it."""
+    assert started.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # it was killed
+        started.stdin.close()
+    started.wait()
+
+
+def _watch(ray: Any, started: subprocess.Popen[bytes], folder: Path) -> None:
     """Ends this process when a Ray of its own has died: calls that wait for such a Ray never return."""
     while ray.is_initialized():
         time.sleep(1.0)
@@ -113,10 +167,12 @@ def _watch(ray: Any, started: subprocess.Popen[bytes]) -> None:
             time.sleep(GRACE_S)
             if ray.is_initialized():
                 print(
-                    f"rushes: Ray on this machine has ended ({gone}); run the same command again to go on",
+                    f"rushes: Ray on this machine has ended ({gone}); its logs are in {folder}; run the same command "
+                    "again to go on",
                     file=sys.stderr,
                 )
                 sys.stderr.flush()
+                _tell(started, reaper.KEEP)
                 _leave(started)
                 os._exit(os.EX_TEMPFAIL)
 
@@ -128,10 +184,7 @@ def disconnect() -> None:
         ray.shutdown()
 
 
-def _init(ray: Any, address: str | None, workers: int) -> None:
-    if address is not None:
-        ray.init(address=address, log_to_driver=False, logging_level="error")
-        return
+def _init(ray: Any, workers: int, folder: Path) -> None:
     # Without a dashboard, Ray still starts the dashboard's process to report usage, and that asks the cloud which one
     # it is (169.254.169.254 and a name server), reports or no reports. Where its port is taken it does not start.
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -145,7 +198,19 @@ def _init(ray: Any, address: str | None, workers: int) -> None:
             log_to_driver=False,
             logging_level="error",
             configure_logging=False,
+            _temp_dir=str(folder / "r"),
         )
+
+
+@contextmanager
+def _quietly(what: str, way_out: str) -> Iterator[None]:
+    """Keeps Ray's signals and words to itself while it starts; ClusterError when it does not."""
+    with _signals_kept(), _stderr_closed():
+        try:
+            yield
+        except (OSError, RuntimeError, ValueError) as error:  # ConnectionError and TimeoutError among them
+            said = str(error).strip().split("\n")[0]
+            raise ClusterError(f"cannot reach {what}: {said}; {way_out}, or use --workers 0") from error
 
 
 @contextmanager
@@ -175,10 +240,9 @@ def _signals_kept() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _token_file() -> Path:
-    """A fresh token that only this user can read; removed when this process ends."""
-    handle, name = tempfile.mkstemp(prefix=TOKEN_PREFIX)
-    with os.fdopen(handle, "w") as file:
+def _token_file(folder: Path) -> Path:
+    """A fresh token that only this user can read."""
+    path = folder / reaper.TOKEN
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
         file.write(secrets.token_hex(32))
-    atexit.register(Path(name).unlink, missing_ok=True)
-    return Path(name)
+    return path

@@ -1,7 +1,8 @@
-"""The calls to the system that a commit is made of, one method each."""
+"""The calls to the system that a lock and a commit are made of, one method each."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,10 @@ from pathlib import Path
 class Disk:
     """A disk as the system offers it. All that `store.LocalFiles` changes goes through here: a place to stand between
     for whoever wants to see, delay or cut off what a commit does."""
+
+    def lock(self, handle: int) -> None:
+        """Locks an open file for as long as it is open; BlockingIOError when another process holds it."""
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def make(self, folder: Path) -> None:
         """A folder, of which the parent is there; nothing when another process was faster."""

@@ -11,6 +11,7 @@ A frame is shown upright with square pixels, in 8 bits, deinterlaced. Its number
 
 from __future__ import annotations
 
+import math
 import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.answers import built
+from pipeline.answers import Bound, built
 from pipeline.clip import VIDEOS
 from pipeline.reasons import MediaError, Reason
 from pipeline.stage import FrameBatch, FrameSpec
@@ -37,8 +38,8 @@ T = TypeVar("T")
 VIEW = FrameSpec(every_s=1.0, short_side_px=360)
 """What is in the picture: RGB."""
 MOTION = FrameSpec(every_s=0.515, short_side_px=144, gray=True, pair=True)
-"""How it moves: luma, with the frame that follows. The step is no whole number of the usual patterns of repeated frames
-(12 in 24, 24 in 30, 24 in 60 ...), so that pairs meet every place of them: at half a second they met one alone. Ours."""
+"""How it moves: luma, with the frame that follows. The step is no whole number of the usual patterns of repeated
+frames (12 in 24, 24 in 30 ...), so that pairs meet every place of them: at half a second they met one alone. Ours."""
 DETAIL = FrameSpec(every_s=2.0, patch_px=384)
 """How sharp it is: RGB, the central square at the source's resolution."""
 PROXY: tuple[FrameSpec, ...] = (VIEW, MOTION, DETAIL)
@@ -53,6 +54,8 @@ SLICE_FRAMES = 250
 """The child gives a sign of life after this many decoded frames, and gets a new deadline."""
 NEARBY_FRAMES = SLICE_FRAMES
 """Spans this close are read in one go: to seek is to decode from a key frame that may lie as far back. Ours."""
+SHORT_BYTES = 1 << 16
+"""The most text beside a picture or a clip, or of an error in their place. Ours."""
 STEP_BYTES = 1 << 20
 """Probing is given a step's time for so much of the file: a film of two hours in 300 MB, two and a half hours. Ours."""
 
@@ -341,7 +344,8 @@ class Decoder:
     def probe(self, path: str) -> dict[str, Any]:
         """The VIDEOS columns that the file itself fills, `container` to `seekable`, without decoding but one frame."""
         step_s = self._limits.deadline(0)
-        return self._ask("probe", path, (), step_s, step_s * (1 + _file_bytes(path) / STEP_BYTES), _probed)
+        whole_s = step_s * (1 + _file_bytes(path) / STEP_BYTES)
+        return self._ask("probe", path, (), step_s, whole_s, self._one, _probed)
 
     def scan(self, path: str, index: VideoIndex, start: int, end: int, context: int) -> Scan:
         """One in-order pass over frames [start - context, end + context), clipped to the video.
@@ -365,7 +369,7 @@ class Decoder:
             args = (token, index, place, stop, max(start, place))
             step_s = self._slice_deadline(index)
             build = partial(_scanned, count=stop - place)
-            piece, kept = self._ask("scan", path, args, step_s, step_s * _steps(stop), build)
+            piece, kept = self._ask("scan", path, args, step_s, step_s * _steps(stop), self._one, build)
             thumbs.append(piece)
             samples += kept
             place = stop
@@ -387,9 +391,11 @@ class Decoder:
         pictures: dict[int, npt.NDArray[np.uint8]] = {}
         if wanted:
             step_s = self._slice_deadline(index)
-            build = partial(_shown, wanted=wanted, shape=_shape(index, spec))
+            shape = _shape(index, spec)
+            build = partial(_shown, wanted=wanted, shape=shape)
             whole_s = step_s * _steps(wanted[-1] + 1)
-            pictures = self._ask("read", path, (index, wanted, spec), step_s, whole_s, build)
+            bound = Bound(len(wanted), math.prod(shape), SHORT_BYTES)
+            pictures = self._ask("read", path, (index, wanted, spec), step_s, whole_s, bound, build)
         return [
             _batch(
                 index,
@@ -413,7 +419,16 @@ class Decoder:
         end = max((min(job.end_frame, last) for job in jobs), default=0)
         whole_s = sum(steps_s, read_s * _steps(end))
         build = partial(_encoded, count=len(jobs))
-        return self._ask("encode", path, (index, list(jobs)), max(steps_s, default=read_s), whole_s, build)
+        # No clip has more bytes than its uncompressed pictures and a minute of sound.
+        most_bytes = max((3 * job.width * job.height * job.frames for job in jobs), default=0) + (1 << 20)
+        bound = Bound(len(jobs), min(most_bytes, self._limits.memory_bytes), SHORT_BYTES)
+        step_s = max(steps_s, default=read_s)
+        return self._ask("encode", path, (index, list(jobs)), step_s, whole_s, bound, build)
+
+    @property
+    def _one(self) -> Bound:
+        """An answer in one part, which the child must have in its memory."""
+        return Bound(1, self._limits.memory_bytes)
 
     def _slice_deadline(self, index: VideoIndex) -> float:
         return self._limits.deadline(min(index.duration_s, SLICE_FRAMES / float(index.fps)))
@@ -432,6 +447,7 @@ class Decoder:
         args: tuple[Any, ...],
         step_s: float,
         whole_s: float,
+        bound: Bound,
         build: Callable[[list[Any]], T],
     ) -> T:
         """What `build` makes of all that the child answers; a child that died or was killed is replaced.
@@ -443,7 +459,7 @@ class Decoder:
         for last_try in (False, True):
             fresh = self._child is None
             try:
-                return self._started().ask(request, step_s, whole_s, build)
+                return self._started().ask(request, step_s, whole_s, bound, build)
             except MediaError as error:
                 lost = error.reason in (Reason.DECODER_CRASHED, Reason.DECODER_TIMEOUT, Reason.DECODER_MEMORY)
                 if lost:

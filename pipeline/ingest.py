@@ -72,7 +72,7 @@ class Ingest:
         return units
 
     def open(self) -> Hands:
-        return Hands(Decoder(self.limits), Fetcher())
+        return Hands(Decoder(self.limits), Fetcher(max_bytes=self.limits.max_bytes))
 
     def name(self, unit: Unit) -> str:
         return unit.name

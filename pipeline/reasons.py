@@ -11,10 +11,10 @@ class Reason(StrEnum):
     # the file
     NOT_FOUND = "not_found"  # the path does not exist
     NOT_A_FILE = "not_a_file"  # a directory, FIFO, socket, device or link where a regular file is wanted
-    UNREADABLE = "unreadable"  # no permission, a name that is not UTF-8, or the storage failed
+    UNREADABLE = "unreadable"  # no permission, a name that is not UTF-8, or its storage refused it
     EMPTY = "empty"  # zero bytes
     OUTSIDE_ROOT = "outside_root"  # a manifest names a path outside its root
-    BAD_ROW = "bad_row"  # a manifest row without a usable path
+    BAD_ROW = "bad_row"  # a manifest row without a usable path, or with cells that belong nowhere
     DUPLICATE = "duplicate"  # the same bytes as another item of this run
     CHANGED = "changed"  # the bytes are no longer those that were ingested, or change while they are
     # the container
@@ -26,7 +26,7 @@ class Reason(StrEnum):
     TOO_SMALL = "too_small"  # a picture side under 16 pixels
     BAD_TIMESTAMPS = "bad_timestamps"  # missing, repeated or wildly spaced timestamps
     SIZE_CHANGES = "size_changes"  # the picture size changes mid-stream
-    TRUNCATED = "truncated"  # fewer frames than the container claims
+    TRUNCATED = "truncated"  # fewer frames than the container claims, or a file of holes
     # decoding
     DECODE_ERROR = "decode_error"  # the decoder reported damaged data
     DECODER_CRASHED = "decoder_crashed"  # the decoding process died on it

@@ -117,6 +117,13 @@ class Worker:
             close(state)
 
 
+def actor_options(task: Task[Any]) -> dict[str, Any]:
+    """What Ray is asked for a worker of this task: a CPU, and the share of a GPU that the task's stages hold."""
+    options: dict[str, Any] = {"num_cpus": 1, "max_restarts": 0, "max_task_retries": 0}
+    gpus = getattr(task, "gpus", 0)
+    return options | ({"num_gpus": gpus} if gpus else {})
+
+
 class WorkerError(Exception):
     """A worker raised: a fault of the program or of the storage, not of an item; the run stops.
 
@@ -193,11 +200,7 @@ class _RayRun(Generic[U]):
                 self._ray.kill(actor)
 
     def _start(self) -> None:
-        options: dict[str, Any] = {"num_cpus": 1, "max_restarts": 0, "max_task_retries": 0}
-        gpus = getattr(self._task, "gpus", 0)
-        if gpus:
-            options["num_gpus"] = gpus
-        actor = self._ray.remote(Worker).options(**options).remote(self._task)
+        actor = self._ray.remote(Worker).options(**actor_options(self._task)).remote(self._task)
         self._starting[actor.here.remote()] = actor
 
     def _launch(self, actor: Any, unit: U) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import errno
-import fcntl
 import glob
 import hashlib
 import io
@@ -14,7 +12,7 @@ import math
 import os
 import shutil
 import stat
-import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -26,8 +24,12 @@ import pyarrow.parquet as pq
 
 from pipeline.clip import video_id
 from pipeline.credentials import WAY_OUT, carries_credentials, redacted
+from pipeline.faults import in_words, is_lost, is_missing
+from pipeline.patience import Patience
 from pipeline.reasons import MediaError, Reason
-from pipeline.store import StorageError, storage_faults
+from pipeline.remote import line_faults, open_url, storage_faults
+from pipeline.scratch import FETCHED, held, hold, release, sweep
+from pipeline.store import StorageError, Unreachable
 
 VIDEO_SUFFIXES = frozenset(
     """.mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .m2v .ts .m2ts .mts .vob .flv .f4v .wmv .asf .ogv .ogg .3gp .3g2
@@ -38,14 +40,18 @@ MEDIA_SUFFIXES = VIDEO_SUFFIXES | IMAGE_SUFFIXES
 """What a folder is searched for; a file that is named outright is taken whatever its name."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MANIFEST_SUFFIXES = frozenset((".csv", ".jsonl", ".parquet"))
+MANIFEST_BYTES = 1 << 30
+"""Of a remote manifest. Ours."""
 MAX_NESTING = 64
 """Levels of a manifest's JSON row; deeper ones could not be written again."""
 UNDONE = 3
 """Times that a percent sign may stand for a percent sign in a URL of a manifest. Ours."""
 HASHED_BYTES = 1 << 20
 """Read at once to be hashed."""
-SCRATCH = "rushes-fetch-"
-"""How the names of scratch folders begin."""
+HOLES_BYTES = 1 << 30
+"""A file may have as many bytes that were never written, whatever its size. Ours."""
+WRITTEN_SHARE = 10
+"""And with more of them, at least a tenth of it must have been written. Ours."""
 
 
 class SourceError(Exception):
@@ -110,14 +116,17 @@ class Sources:
                 yield _refusal(source, Reason.NOT_FOUND, "nothing stored matches this pattern")
             for name, info in found:
                 yield from self._found(fs, name, info, str(fs.unstrip_protocol(name)))
-        except FileNotFoundError:
-            yield _refusal(source, Reason.NOT_FOUND, "nothing is stored there")
         except PermissionError as error:
             raise SourceError(
                 f"cannot list {source}: no permission ({error}): check the credentials"
             ) from error
         except storage_faults() as error:
-            raise SourceError(f"cannot list {source}: {type(error).__name__}: {error}") from error
+            refused = _answer(f"cannot list {source}", error)
+            if not isinstance(
+                error, FileNotFoundError
+            ):  # which is what HTTP calls every answer but a good one
+                raise SourceError(f"cannot list {source}: {refused[1]}") from error
+            yield _refusal(source, *refused)
 
     def _found(self, fs: Any, path: str, info: Mapping[str, Any], url: str) -> Iterator[Item]:
         """The items of a folder, a manifest or a file on a filesystem, and under which URL it was found."""
@@ -126,7 +135,7 @@ class Sources:
                 if PurePosixPath(name).suffix.lower() in MEDIA_SUFFIXES:
                     yield _remote_item(fs, name, one)
         elif PurePosixPath(path).suffix.lower() in MANIFEST_SUFFIXES:
-            yield from self._manifest(url, fs.cat_file(path), url.rsplit("/", 1)[0])
+            yield from self._manifest(url, _stored_bytes(fs, path, url), url.rsplit("/", 1)[0])
         else:
             yield _remote_item(fs, path, info)
 
@@ -159,11 +168,23 @@ class Sources:
         fs, inner = filesystem(path)
         try:
             return _remote_item(fs, inner, fs.info(inner), extra)
-        except FileNotFoundError:
-            return Item(path=path, extra=extra, refused=(Reason.NOT_FOUND, "nothing is stored there"))
         except storage_faults() as error:
-            message = f"the storage failed: {type(error).__name__}: {redacted(str(error))}"
-            return Item(path=path, extra=extra, refused=(Reason.UNREADABLE, message))
+            return Item(path=path, extra=extra, refused=_answer(f"cannot list {path}", error))
+
+
+def _answer(deed: str, error: Exception) -> tuple[Reason, str]:
+    """Why an item is refused after this error of its storage; Unreachable when none of it is the item's fault.
+
+    `deed`: what could not be done, such as "cannot list URL".
+    """
+    said = redacted(in_words(error))
+    if is_lost(error):
+        raise Unreachable(
+            f"{deed}: the store does not answer ({said}): leave it out, or run the same command again when it does"
+        ) from error
+    if is_missing(error):
+        return Reason.NOT_FOUND, "nothing is stored there"
+    return Reason.UNREADABLE, f"its storage refused it: {said}"
 
 
 def is_url(path: str) -> bool:
@@ -193,17 +214,17 @@ def _as_text(item: Item) -> Item:
     return replace(item, path=path, refused=(Reason.UNREADABLE, "its name is not UTF-8: rename it"))
 
 
-def filesystem(url: str) -> tuple[Any, str]:
+def filesystem(url: str, patience: Patience | None = None) -> tuple[Any, str]:
     """The fsspec filesystem of a URL and the path on it."""
-    import fsspec
+    from pipeline.download import HTTP, http_options
 
     if carries_credentials(url):
-        raise SourceError(f"{redacted(url)} {WAY_OUT}")
+        raise SourceError(f"the URL of a source {WAY_OUT}")
     try:
-        fs, path = fsspec.core.url_to_fs(url)
+        http = url.partition("://")[0].lower() in HTTP
+        return open_url(url, **(http_options(patience or Patience()) if http else {}))
     except (ImportError, ValueError) as error:
         raise SourceError(f"cannot open {url}: {error}") from error
-    return fs, str(path)
 
 
 def local_item(path: str, extra: Mapping[str, Any]) -> Item:
@@ -213,7 +234,7 @@ def local_item(path: str, extra: Mapping[str, Any]) -> Item:
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no file can have this name
         return Item(path, extra=extra, refused=(Reason.NOT_FOUND, "no such file"))
     except OSError as error:
-        return Item(path, extra=extra, refused=(Reason.UNREADABLE, str(error.strerror)))
+        return Item(path, extra=extra, refused=(Reason.UNREADABLE, _lost(path, error).message))
     if not stat.S_ISREG(status.st_mode):
         return Item(path, extra=extra, refused=(Reason.NOT_A_FILE, "not a regular file"))
     return Item(path, status.st_size, status.st_mtime_ns, extra)
@@ -223,7 +244,8 @@ def _folder(top: Path) -> Iterator[Item]:
     """The media under a folder. Folders behind links are looked into once, and after those that are there in person."""
 
     def refuse(error: OSError) -> None:
-        refused.append(_refusal(str(error.filename), Reason.UNREADABLE, f"cannot list it: {error.strerror}"))
+        lost = _lost(str(error.filename), error)
+        refused.append(_refusal(str(error.filename), Reason.UNREADABLE, f"cannot list it: {lost.message}"))
 
     refused: list[Item] = []
     waiting, seen = [str(top)], set()
@@ -261,7 +283,8 @@ def _remote_item(fs: Any, path: str, info: Mapping[str, Any], extra: Mapping[str
     name = str(fs.unstrip_protocol(path))
     if carries_credentials(name):
         message = "its name is that of a URL with credentials: rename it"
-        return Item(redacted(name), extra=extra or {}, refused=(Reason.UNREADABLE, message))
+        plain = redacted("_".join(name.split()))  # white space would end what is taken for a URL
+        return Item(plain, extra=extra or {}, refused=(Reason.UNREADABLE, message))
     if info.get("type") == "directory":
         return Item(name, extra=extra or {}, refused=(Reason.NOT_A_FILE, "not a regular file"))
     changed = info.get("LastModified") or info.get("mtime") or 0
@@ -298,6 +321,18 @@ def _manifest_bytes(path: Path) -> bytes:
         raise SourceError(f"cannot read the manifest {path}: {error.strerror}") from error
 
 
+def _stored_bytes(fs: Any, path: str, url: str) -> bytes:
+    """A remote manifest, copied with bounds as a film is."""
+    from pipeline.download import Watch
+
+    with held(FETCHED) as folder:
+        try:
+            fs.get_file(path, str(folder / "manifest"), callback=Watch(MANIFEST_BYTES, Patience()))
+        except MediaError as error:
+            raise SourceError(f"cannot read the manifest {url}: {error.message}") from error
+        return (folder / "manifest").read_bytes()
+
+
 def _rows(source: str, data: bytes) -> Iterator[dict[str, Any] | None]:
     """The rows of a manifest; None for one that cannot be read."""
     suffix = PurePosixPath(source).suffix.lower()
@@ -320,6 +355,7 @@ def _rows(source: str, data: bytes) -> Iterator[dict[str, Any] | None]:
 
 def _parquet_rows(source: str, data: bytes) -> list[dict[str, Any]]:
     try:
+        _distinct(source, pq.read_schema(pa.BufferReader(data)).names)
         rows: list[dict[str, Any]] = pq.read_table(pa.BufferReader(data)).to_pylist()
     except (
         pa.ArrowException,
@@ -331,16 +367,20 @@ def _parquet_rows(source: str, data: bytes) -> list[dict[str, Any]]:
     return rows
 
 
-def _csv_rows(source: str, text: str) -> Iterator[dict[str, Any]]:
-    """The rows of a CSV file; SourceError at one that has no certain end, for all that follows hangs on it."""
+def _csv_rows(source: str, text: str) -> Iterator[dict[str, Any] | None]:
+    """The rows of a CSV file, None for one with more cells than columns: a comma too many has moved them all.
+
+    SourceError at a row that has no certain end, for all that follows hangs on it, and at a repeated column.
+    """
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     columns: list[str] = []
     line = 1
     try:
         for cells in reader:
             if columns and cells:
-                yield {name: cell for name, cell in zip(columns, cells, strict=False) if cell != ""}
-            columns = columns or cells
+                named = {name: cell for name, cell in zip(columns, cells, strict=False) if cell != ""}
+                yield named if len(cells) <= len(columns) else None
+            columns = columns or _distinct(source, cells)
             line = reader.line_num + 1
     except csv.Error as error:
         raise SourceError(
@@ -348,12 +388,28 @@ def _csv_rows(source: str, text: str) -> Iterator[dict[str, Any]]:
         ) from error
 
 
+def _distinct(source: str, columns: list[str]) -> list[str]:
+    """The columns, once no two have one name: which of them a row means could only be guessed."""
+    twice = sorted({name for name in columns if columns.count(name) > 1})
+    if twice:
+        raise SourceError(f"{source} has more than one column {twice[0]!r}: rename or remove the others")
+    return columns
+
+
 def _json_row(line: str) -> dict[str, Any] | None:
     try:
-        row = json.loads(line)
+        row = json.loads(line, object_pairs_hook=_once)
     except (ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) and _is_shallow(row, MAX_NESTING) else None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object; ValueError for one that gives a name twice."""
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        raise ValueError("a name is given twice")
+    return row
 
 
 def _is_shallow(value: Any, levels: int) -> bool:
@@ -364,22 +420,56 @@ def _is_shallow(value: Any, levels: int) -> bool:
     return levels > 0 and all(_is_shallow(one, levels - 1) for one in inner)
 
 
-def digest_of(path: str) -> tuple[str, int]:
+def digest_of(path: str, patience: Patience | None = None) -> tuple[str, int]:
     """The file's sha256 (hex) and size; opened so that a FIFO or a device cannot block.
 
-    Reads as many bytes as the system says that there are: some files of the kernel's have no end.
+    Reads as many bytes as the system says that there are: some files of the kernel's have no end. Raises MediaError
+    (`truncated` for a file that is nearly all holes), Unreachable for a disk that is lost or too slow.
     """
     digest = hashlib.sha256()
+    patience, began_s = patience or Patience(), time.monotonic()
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(handle, "rb", buffering=0) as file:
             size = left = os.fstat(handle).st_size
+            _refuse_holes(handle)
             while left and (block := file.read(min(left, HASHED_BYTES))):
                 digest.update(block)
                 left -= len(block)
+                if patience.spent(size - left, time.monotonic() - began_s):
+                    raise TimeoutError(errno.ETIMEDOUT, "it is read too slowly")
             return digest.hexdigest(), size - left
     except OSError as error:
-        raise _lost(error) from error
+        raise _lost(path, error) from error
+
+
+def _refuse_holes(handle: int) -> None:
+    """Raises MediaError for a file that was never written but for a few bytes, though it claims a great many.
+
+    Blocks alone prove nothing: some filesystems compress, count late or do not count. So they only say where to look
+    for the holes themselves.
+    """
+    status = os.fstat(handle)
+    size, enough, blocks_bytes = status.st_size, status.st_size // WRITTEN_SHARE, status.st_blocks * 512
+    if size - blocks_bytes > HOLES_BYTES and blocks_bytes < enough:
+        written = _written(handle, size, enough)
+        if written < enough:
+            raise MediaError(Reason.TRUNCATED, f"only {written} of its {size} bytes were ever written")
+
+
+def _written(handle: int, size: int, enough: int) -> int:
+    """Bytes of a file outside its holes, counted until they are enough; all of them where nobody knows of holes."""
+    written = at = 0
+    try:
+        while at < size and written < enough:
+            start = os.lseek(handle, at, os.SEEK_DATA)
+            at = os.lseek(handle, start, os.SEEK_HOLE)
+            written += at - start
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # which says that only a hole follows
+            written = size
+    os.lseek(handle, 0, os.SEEK_SET)
+    return written
 
 
 def stamp_of(path: str) -> tuple[int, int, int, int]:
@@ -390,7 +480,7 @@ def stamp_of(path: str) -> tuple[int, int, int, int]:
     try:
         status = os.stat(path)
     except OSError as error:
-        raise _lost(error) from error
+        raise _lost(path, error) from error
     except ValueError as error:  # no file can have this name
         raise MediaError(Reason.NOT_FOUND, "no such file") from error
     if not stat.S_ISREG(status.st_mode):
@@ -398,7 +488,13 @@ def stamp_of(path: str) -> tuple[int, int, int, int]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _lost(error: OSError) -> MediaError:
+def _lost(path: str, error: OSError) -> MediaError:
+    """What an error of the system says of a file; Unreachable when it speaks of the disk."""
+    if is_lost(error):
+        raise Unreachable(
+            f"cannot read {path}: its disk does not answer ({error.strerror or error}): leave it out, or run the same "
+            "command again when it does"
+        ) from error
     if isinstance(error, FileNotFoundError):
         return MediaError(Reason.NOT_FOUND, "no such file")
     return MediaError(Reason.UNREADABLE, error.strerror or str(error))
@@ -408,11 +504,19 @@ class Fetcher:
     """The local files of items: local ones as they are, remote ones as copies in a scratch folder.
 
     The copies are kept under `limit_bytes` together, save that a file larger than this is there alone. The folder is
-    removed on close; what a killed process left is removed by the next Fetcher that needs a folder.
+    removed on close; what a killed process left is removed by the next command that works.
     """
 
-    def __init__(self, limit_bytes: int = 16 * 2**30) -> None:
-        self._limit = limit_bytes
+    def __init__(
+        self,
+        limit_bytes: int = 16 * 2**30,
+        max_bytes: int = 1 << 40,
+        unlisted_bytes: int = 4 * 2**30,
+        patience: Patience | None = None,
+    ) -> None:
+        """`max_bytes`: of one file; `unlisted_bytes`: of one whose server does not say how many it has."""
+        self._limit, self._max, self._unlisted = limit_bytes, max_bytes, unlisted_bytes
+        self._patience = patience or Patience()
         self._folder: Path | None = None
         self._lock = -1
         self._copies: dict[str, Path] = {}
@@ -443,24 +547,63 @@ class Fetcher:
         return str(self._copies[path])
 
     def _fetch(self, path: str) -> Path:
+        """A copy of a remote file. Raises MediaError for what its server says of it, or does with it twice;
+        Unreachable for a server that does not answer, StorageError for want of room."""
         if self._folder is None:
-            _sweep()
-            self._folder, self._lock = _scratch()
-        fs, inner = filesystem(path)
+            sweep(FETCHED)
+            self._folder, self._lock = hold(FETCHED)
         target = self._folder / f"{len(self._copies)}-{os.urandom(4).hex()}"
         try:
-            self._make_room(int(fs.info(inner).get("size") or 0))
-            fs.get_file(inner, str(target))
-        except FileNotFoundError as error:
-            raise MediaError(Reason.NOT_FOUND, f"{path} is no longer stored there") from error
-        except storage_faults() as error:
-            if getattr(error, "errno", None) in FULL:  # this machine's fault, not the item's
-                raise StorageError(
-                    f"no room for a copy of {path} in {self._folder}: free some space"
-                ) from error
-            message = f"{path} could not be fetched: {redacted(str(error))}"
-            raise MediaError(Reason.UNREADABLE, message) from error
+            if not self._copied(path, target) and not self._copied(path, target):
+                message = (
+                    f"{path} could not be fetched: its server answered twice, and fell silent or broke off"
+                )
+                raise MediaError(Reason.UNREADABLE, message)
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
         return target
+
+    def _copied(self, path: str, target: Path) -> bool:
+        """One attempt; False when the server began to answer and did not come to an end."""
+        from pipeline.download import Watch
+
+        fs, inner = filesystem(path, self._patience)
+        watch, listed = None, None
+        try:
+            listed = fs.info(inner).get("size")
+            most = min(self._max, self._unlisted if listed is None else int(listed))
+            self._make_room(int(listed or 0))
+            self._must_fit(path, target, int(listed or 0))
+            watch = Watch(most, self._patience)
+            fs.get_file(inner, str(target), callback=watch)
+        except storage_faults() as error:
+            if (
+                watch is not None
+                and watch.answered
+                and is_lost(error)
+                and not isinstance(error, line_faults())
+            ):
+                return False  # the client of S3 has made its own attempts
+            if getattr(error, "errno", None) not in FULL:
+                reason, said = _answer(f"cannot fetch {path}", error)
+                raise MediaError(reason, f"{path} could not be fetched: {said}") from error
+            if listed is None:
+                message = (
+                    f"{path} does not say how large it is, and there is no room for it in {target.parent}"
+                )
+                raise MediaError(Reason.TOO_LARGE, message) from error
+            raise _no_room(path, target) from error
+        return True
+
+    def _must_fit(self, path: str, target: Path, size: int) -> None:
+        """MediaError for a file that its folder could never hold, StorageError for one that it cannot hold now."""
+        disk = shutil.disk_usage(target.parent)
+        if size > disk.total:
+            message = f"{path} has {size} bytes, more than the disk of {target.parent} ({disk.total})"
+            raise MediaError(Reason.TOO_LARGE, message)
+        if size > disk.free:
+            raise _no_room(path, target)
 
     def _make_room(self, size: int) -> None:
         while self._copies and size + sum(c.stat().st_size for c in self._copies.values()) > self._limit:
@@ -469,33 +612,13 @@ class Fetcher:
 
     def close(self) -> None:
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            os.close(self._lock)
+            release(self._folder, self._lock)
             self._folder = None
             self._copies.clear()
 
 
-def _scratch() -> tuple[Path, int]:
-    """A scratch folder and a lock on it, which the system lets go when this process ends, however it ends.
-
-    A process's number would say less: containers that share a temporary folder have numbers of their own.
-    """
-    made = Path(tempfile.mkdtemp(prefix="rushes-new-"))
-    lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    return made.rename(made.with_name(made.name.replace("rushes-new-", SCRATCH, 1))), lock
-
-
-def _sweep() -> None:
-    """Removes the scratch folders that no living process holds."""
-    for left in sorted(Path(tempfile.gettempdir()).glob(f"{SCRATCH}*")):
-        with contextlib.suppress(OSError):  # in use, another user's, or just removed
-            lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(left, ignore_errors=True)
-            finally:
-                os.close(lock)
+def _no_room(path: str, target: Path) -> StorageError:
+    return StorageError(f"no room for a copy of {path} in {target.parent}: free some space")
 
 
 def partition(

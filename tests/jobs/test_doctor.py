@@ -96,6 +96,7 @@ MOUNTS = r"""22 28 0:21 / /sys rw,nosuid shared:7 - sysfs sysfs rw
 41 40 0:36 / /data/fast rw - tmpfs tmpfs rw
 42 28 0:37 / /with\040space rw - xfs /dev/vdb rw
 43 40 0:38 / /data/fast rw - ext4 /dev/vdc rw
+44 28 0:39 / /größe rw - nfs store:/g rw
 broken line
 """
 
@@ -110,6 +111,7 @@ broken line
         ("/database", "ext4"),
         ("/data/fast/x", "ext4"),
         ("/with space/x", "xfs"),
+        ("/größe/x", "nfs"),
     ],
 )
 def test_the_filesystem_of_a_folder_is_that_of_its_nearest_mount(folder: str, kind: str) -> None:
@@ -118,13 +120,50 @@ def test_the_filesystem_of_a_folder_is_that_of_its_nearest_mount(folder: str, ki
 
 
 def test_this_machine_is_looked_at_without_a_trace(tmp_path: Path) -> None:
-    found = look(tmp_path / "not" / "there" / "yet")
+    found = look(str(tmp_path / "not" / "there" / "yet"))
     assert (found.folder, found.linux, found.root) == (str(tmp_path), True, os.geteuid() == 0)
     assert found.links
     assert found.locks
     assert found.syncs
     assert found.bounded
     assert list(tmp_path.iterdir()) == []
+
+
+UNTRIED = ["exclusive creation", "run lock", "power cuts"]
+
+
+def test_what_was_not_tried_is_neither_well_nor_missing() -> None:
+    facts = dataclasses.replace(GOOD, writable=False, links=None, locks=None, syncs=None)
+    found = [finding for finding in promises(facts) if finding.ok is None]
+    assert [finding.what for finding in found] == UNTRIED
+    assert all(
+        line.startswith("unknown") and "not tried in /runs" in line for line in show(found).splitlines()
+    )
+    assert [
+        one.what for one in promises(dataclasses.replace(facts, filesystem="tmpfs")) if one.ok is False
+    ] == ["power cuts"]
+
+
+def test_of_a_store_only_the_name_is_known() -> None:
+    found = look("s3://bucket/run")
+    assert (found.folder, found.filesystem, found.writable) == ("s3://bucket/run", "", False)
+    assert [one.what for one in promises(found) if one.ok is None] == [
+        *UNTRIED[:2],
+        "other machines",
+        UNTRIED[2],
+    ]
+
+
+def test_a_folder_that_nothing_can_be_written_in_is_not_tried() -> None:
+    found = look("/proc/self")
+    assert (found.folder, found.writable, found.links) == ("/proc/self", False, None)
+
+
+def test_a_key_in_rays_address_is_not_repeated() -> None:
+    for address in ("ray://user:SECRET@head:1", "user:SECRET@head:6379"):
+        (finding,) = weaker(ray_address=address)
+        assert "SECRET" not in finding.said
+        assert "carries credentials" in finding.said
 
 
 @pytest.mark.slow
@@ -139,7 +178,7 @@ def test_the_command_says_all_of_it(tmp_path: Path) -> None:
     )
     lines = done.stdout.splitlines()
     assert done.stderr == ""
-    assert all(line.startswith(("ok ", "MISSING ", "absent ", "WEAKER ")) for line in lines)
+    assert all(line.startswith(("ok ", "MISSING ", "absent ", "WEAKER ", "unknown ")) for line in lines)
     assert (done.returncode == 2) == any(line.startswith("MISSING ") for line in lines)
     assert [line.startswith("WEAKER ") for line in lines if " ordinary user " in line] == [os.geteuid() == 0]
     assert any(f"link(2) works in {tmp_path}" in line for line in lines)

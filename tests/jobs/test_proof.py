@@ -14,8 +14,11 @@ import pytest
 
 from jobs import chain
 from jobs.config import dump
+from jobs.pools import Pools
+from jobs.proof import Proof
+from jobs.shards import Shards
 from pipeline.shots import part_name
-from pipeline.store import Entry, Failure, StorageError, Store
+from pipeline.store import Entry, Failure, StorageError, Store, Unreachable
 
 
 @pytest.fixture
@@ -102,6 +105,7 @@ def test_steps_that_are_not_done_are_no_fault(small: Any, tmp_path: Path) -> Non
         assert chain.verify(str(out), deep=False) == [], step
 
 
+@pytest.mark.slow
 def test_new_sources_and_settings_over_a_whole_run_are_no_fault(
     small: Any, tmp_path: Path, make_video: Callable[..., Path], shots_of: Callable[..., Any]
 ) -> None:
@@ -125,6 +129,22 @@ class SweptStore(Store):
         if entry.step.startswith("shards/"):
             for output in entry.outputs:
                 self.remove(output.path)
+
+
+@dataclass(frozen=True)
+class LostStore(Store):
+    """A store that is lost after the ledger has been read."""
+
+    def read(self, path: str) -> bytes:
+        if path.startswith("shards/") and path.endswith(".parquet"):
+            raise Unreachable("the store does not answer")
+        return super().read(path)
+
+
+def test_a_lost_store_is_no_damage(copy: Path, whole: tuple[Any, Path]) -> None:
+    run = whole[0].run(copy, store=LostStore(str(copy)))
+    with pytest.raises(Unreachable, match="does not answer"):
+        Proof(Shards(Pools(run))).problems()
 
 
 def test_no_manifest_is_written_of_shards_that_are_gone_again(copy: Path, whole: tuple[Any, Path]) -> None:
@@ -153,6 +173,7 @@ def attempted(store: Store, step: str, unit: str) -> None:
     store.record(Entry(step, unit, tuple(left), whole.counts, (failure,)))
 
 
+@pytest.mark.slow
 def test_a_clips_file_lost_after_a_retry_is_made_again(
     small: Any, tmp_path: Path, make_video: Callable[..., Path], shots_of: Callable[..., Any]
 ) -> None:

@@ -81,7 +81,7 @@ def die(small: Any, out: Path, commits: int, moment: str) -> bool:
     ("commits", "moment"),
     [
         pytest.param(7, "after", marks=pytest.mark.slow),
-        (6, "torn"),
+        pytest.param(6, "torn", marks=pytest.mark.slow),
     ],
 )
 def test_killed_at_commits_one_after_the_other(
@@ -175,6 +175,7 @@ def test_another_threshold_touches_no_media(whole: tuple[Any, Path], tmp_path: P
     assert set(run.did) == {"verdicts/tiny"}
 
 
+@pytest.mark.slow
 def test_another_stage_needs_no_decode(small: Any, tmp_path: Path) -> None:
     """The proxy serves stages that are added later, though the media are gone by then."""
     small.done(tmp_path / "run")
@@ -243,6 +244,7 @@ def test_retry_takes_only_what_failed(small: Any, tmp_path: Path) -> None:
     assert json.loads((out / "videos.json").read_text())["step"] == before["step"]
 
 
+@pytest.mark.slow
 def test_a_file_that_was_mended_is_taken_and_the_rest_left(
     small: Any, tmp_path: Path, make_video: Callable[..., Path], shots_of: Callable[..., Any]
 ) -> None:
@@ -324,23 +326,28 @@ def gone(family: list[Any], seconds: float) -> bool:
     return [p for p in left if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
 
 
+MOMENTS = (
+    "run.toml",
+    "probed@*/*",
+    "signals@*/*",
+    "clips@*/*",
+    "annotations/*/*.parquet",
+    "shards/*/*/*",
+)
+"""What a run has just written."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("workers", "moments"), [(0, MOMENTS), (2, MOMENTS[2::2])])
 def test_the_driver_killed_at_moments_of_its_life(
-    whole: tuple[Any, Path], tmp_path: Path, digests_of: Digests, workers: int
+    whole: tuple[Any, Path], tmp_path: Path, digests_of: Digests, workers: int, moments: tuple[str, ...]
 ) -> None:
+    """On Ray at fewer moments, for it has to start anew each time."""
     import psutil
 
     small, reference = whole
     killer = Killer(small, tmp_path, workers)
-    for pattern in (
-        "run.toml",
-        "probed@*/*",
-        "signals@*/*",
-        "clips@*/*",
-        "annotations/*/*.parquet",
-        "shards/*/*/*",
-    ):
+    for pattern in moments:
         driver = killer.start()
         killer.await_files(pattern, driver)
         family = psutil.Process(driver.pid).children(recursive=True) if driver.poll() is None else []

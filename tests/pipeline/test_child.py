@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import pickle
+import resource
 import textwrap
 import time
 from typing import Any
 
 import pytest
 
+from pipeline.answers import Bound
 from pipeline.child import Child
 from pipeline.frames import Limits
 from pipeline.reasons import MediaError, Reason
@@ -27,9 +29,9 @@ pickle.load(sys.stdin.buffer)  # the question: a child that left without it woul
 
 def asked(program: str, step_s: float = 20.0, whole_s: float = 20.0, build: Any = list) -> Any:
     """What comes of asking a child that greets and then runs this program."""
-    child = Child(Limits(memory_bytes=1 << 20), "pyav", ("-c", GREETING + textwrap.dedent(program)))
+    child = Child(Limits(), "pyav", ("-c", GREETING + textwrap.dedent(program)))
     try:
-        return child.ask(("probe", "x"), step_s, whole_s, build)
+        return child.ask(("probe", "x"), step_s, whole_s, Bound(2, 1 << 20, 1 << 16), build)
     finally:
         child.close()
 
@@ -82,6 +84,17 @@ def test_a_lie_is_a_crash(program: str) -> None:
     assert not hasattr(Reason, "harm")
 
 
+def test_a_flood_of_parts_fills_no_memory() -> None:
+    """Each part is as large as one may be; their sum is bounded too."""
+    program = """
+    for n in range(1000):
+        send(out, "part", bytes(1 << 20))
+    """
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert failure(program).reason is Reason.DECODER_CRASHED
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10
+
+
 def test_an_answer_that_does_not_fit_is_a_crash() -> None:
     def build(parts: list[Any]) -> int:
         return int(parts[0]["frames"])
@@ -113,7 +126,7 @@ def test_a_child_that_does_not_listen_is_late(tmp_path: Any) -> None:
     child = Child(Limits(), "pyav", ("-c", GREETING + "time.sleep(20)"))
     try:
         with pytest.raises(MediaError) as caught:
-            child.ask(("probe", os.urandom(1 << 20)), 20.0, 0.5, list)
+            child.ask(("probe", os.urandom(1 << 20)), 20.0, 0.5, Bound(1, 0), list)
     finally:
         child.close()
     assert caught.value.reason is Reason.DECODER_TIMEOUT

@@ -337,7 +337,7 @@ def test_the_proxy_is_what_reading_shows(
     index = VideoIndex.from_row(decoder.probe(path))
     scan = decoder.scan(path, index, 0, 72, 0)
     assert [(s.layer, s.frame) for s in scan.samples] == [
-        (0, 0), (1, 0), (2, 0), (1, 12), (0, 24), (1, 24), (1, 36), (0, 48), (1, 48), (2, 48), (1, 60),
+        (0, 0), (1, 0), (2, 0), (1, 13), (0, 24), (1, 25), (1, 38), (0, 48), (2, 48), (1, 50), (1, 62),
     ]  # fmt: skip
     for layer, spec in enumerate(PROXY):
         span = (10, 61)
@@ -357,7 +357,7 @@ def test_a_pair_whose_second_frame_is_outside_is_left_out(
     path = str(make_video(tmp_path / "q.mp4", frames=30))
     index = VideoIndex.from_row(decoder.probe(path))
     samples = [s for s in decoder.scan(path, index, 0, 30, 0).samples if s.layer == 1]
-    batch = batch_from_samples(samples, MOTION, index, (5, 13))  # its only sample is frame 12
+    batch = batch_from_samples(samples, MOTION, index, (5, 14))  # its only sample is frame 13
     assert batch.images.shape == (0, 96, 160)
     assert batch.following is not None
     assert batch.step_s is not None

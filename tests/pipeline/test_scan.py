@@ -124,6 +124,7 @@ def same(chunked: tuple[Any, Any, Any], whole: tuple[Any, Any, Any]) -> None:
 
 
 @pytest.mark.parametrize("seekable", [True, False])
+@pytest.mark.slow
 def test_a_film_in_chunks_is_a_film_in_one_pass(
     film: dict[str, Any], one_pass: tuple[Any, Any, Any], tmp_path: Path, seekable: bool
 ) -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from pipeline.ingest import digest_of
 from pipeline.reasons import MediaError, Reason
-from pipeline.sources import SCRATCH, Fetcher, Item, SourceError, Sources, partition
+from pipeline.scratch import FETCHED
+from pipeline.sources import Fetcher, Item, SourceError, Sources, partition
 
 
 @pytest.fixture
@@ -156,6 +157,34 @@ def test_a_csv_whose_rows_have_no_certain_end_is_a_sentence(media: Path, text: s
     (media / "list.csv").write_text(text)
     with pytest.raises(SourceError, match=f"cannot be read as CSV from line {line} on"):
         Sources((str(media / "list.csv"),)).list()
+
+
+def test_a_csv_row_with_a_comma_too_many_names_no_file(media: Path) -> None:
+    """Its cells stand under other columns: `a,b.mp4` would be the file `a`."""
+    (media / "b").write_bytes(b"x")
+    (media / "list.csv").write_text("path,title\nb,c.mp4,T\nb.mp4,B\ndeep/c.webm\n")
+    items = Sources((str(media / "list.csv"),)).list()
+    assert names([item for item in items if not item.refused], media) == ["b.mp4", "deep/c.webm"]
+    assert reasons(items) == [Reason.BAD_ROW]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_manifest_with_two_columns_of_one_name_is_a_sentence(media: Path, suffix: str) -> None:
+    manifest = media / f"list{suffix}"
+    if suffix == ".csv":
+        manifest.write_text("path,title,path\na.MOV,A,b.mp4\n")
+    else:
+        columns = [pa.array([name]) for name in ("a.MOV", "A", "b.mp4")]
+        pq.write_table(pa.Table.from_arrays(columns, names=["path", "title", "path"]), manifest)
+    with pytest.raises(SourceError, match="more than one column 'path'"):
+        Sources((str(manifest),)).list()
+
+
+def test_a_row_of_json_that_names_a_column_twice_is_refused(media: Path) -> None:
+    (media / "list.jsonl").write_text('{"path": "a.MOV", "path": "b.mp4"}\n{"path": "deep/c.webm"}\n')
+    items = Sources((str(media / "list.jsonl"),)).list()
+    assert reasons(items) == [Reason.BAD_ROW]
+    assert len(items) == 2
 
 
 def test_only_a_line_feed_ends_a_row_of_json(media: Path) -> None:
@@ -314,7 +343,7 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_holds_is_no
     assert dead.returncode == -signal.SIGKILL
     left = Path(dead.stdout.strip())
     assert left.exists()
-    assert left.parent.name.startswith(SCRATCH)
+    assert left.parent.name.startswith(FETCHED)
     first, second = Fetcher(), Fetcher()
     kept = Path(first.local("memory://all/c.mp4"))
     assert not left.parent.exists()

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -198,3 +199,21 @@ def test_no_permission_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir(mode=0o500)
     with pytest.raises(StorageError, match="no permission"):
         Store(str(tmp_path / "run")).put("part", b"x", 1)
+
+
+def test_a_flip_in_a_footer_is_one_sentence(tmp_path: Path) -> None:
+    """No checksum of Parquet's covers it: the digest does, and without one nothing but a StorageError is raised."""
+    store = Store(str(tmp_path))
+    output = store.put_table(
+        "t", pa.table({"clip_id": [f"c{n}" for n in range(9)], "x": [n / 7 for n in range(9)]})
+    )
+    whole = (tmp_path / "t").read_bytes()
+    footer_bytes = int.from_bytes(whole[-8:-4], "little")
+    other = 0
+    for at in range(len(whole) - footer_bytes - 8, len(whole), 7):
+        (tmp_path / "t").write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
+        with pytest.raises(StorageError, match="its bytes are not those of the ledger"):
+            store.table("t", sha256=output.sha256)
+        with suppress(StorageError):
+            other += store.table("t").schema.names != ["clip_id", "x"]
+    assert other > 0

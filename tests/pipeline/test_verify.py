@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import io
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +19,9 @@ import pytest
 
 from pipeline.encode import EncodedClip
 from pipeline.frames import Decoder
+from pipeline.reasons import MediaError, Reason
 from pipeline.shards import SCHEMA, Manifest, ShardFile, ShardRow, read_manifest, write_shard
-from pipeline.store import LocalFiles
+from pipeline.store import LocalFiles, StorageError
 from pipeline.verify import Fault, Problem, verify
 
 BUCKET = "t017-ar16x9"
@@ -331,3 +335,47 @@ def test_media_is_checked_through_the_decoder(tmp_path: Path, make_video: Callab
             assert found == [Fault.MEDIA]
             shallow = [fault for fault in faults(root, decoder=decoder) if fault is not Fault.EXTRA]
             assert shallow == ([] if number == 6 else [Fault.MEDIA])  # damage far behind the header
+
+
+@dataclasses.dataclass(frozen=True)
+class Starved(Decoder):
+    """A decoder on a machine that has run out of something."""
+
+    error: Exception
+
+    def probe(self, path: str) -> dict[str, Any]:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MediaError(Reason.DECODER_TIMEOUT, "late"),
+        MediaError(Reason.DECODER_MEMORY, "more than it may have"),
+        OSError(errno.ENOSPC, "No space left on device"),
+    ],
+)
+def test_a_machine_without_room_or_time_is_no_damage(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(StorageError, match="run the same command again") as caught:
+        problems(good(tmp_path), decoder=Starved(error))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_full_scratch_disk_is_no_damage(tmp_path: Path) -> None:
+    """A clip is larger than any file that may be written."""
+    program = (
+        "import resource, signal, sys\n"
+        "from pathlib import Path\n"
+        "from pipeline.frames import Decoder\n"
+        "from pipeline.store import LocalFiles, StorageError\n"
+        "from pipeline.verify import verify\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try:\n"
+        "    print(verify(LocalFiles(Path(sys.argv[1])), '', decoder=Decoder()))\n"
+        "except StorageError as error:\n"
+        "    print(error)\n"
+    )
+    folder = good(tmp_path)
+    done = subprocess.run([sys.executable, "-c", program, folder], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("no scratch file can be written (File too large): free some space, and run")

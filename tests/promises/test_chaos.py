@@ -11,9 +11,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -69,6 +71,8 @@ class Harmful(Stage):
             os.abort()
         elif harm == "exit":
             os._exit(0)
+        elif harm == "slow":
+            time.sleep(SLOW_S)
         elif harm == "once":
             mark = Path(self.marks) / clip.clip_id
             if not mark.exists():
@@ -95,6 +99,10 @@ HARMS = {
     "once": (None, 1),
 }
 """What becomes of such a clip, and the workers that it takes with it."""
+
+
+SLOW_S, CLIPS_UNDER_FIRE = 0.05, 3000
+"""What a slow clip takes, and how many of them workers are killed under."""
 
 
 def clips_table(count: int) -> pa.Table:
@@ -260,25 +268,33 @@ class Lives:
     kills: Counter[str] = field(default_factory=Counter)
     runs: int = 0
 
+    def undisturbed_s(self) -> float:
+        """How long a run takes that nobody kills; the first one takes longer, for what is loaded then."""
+        for number in range(2):
+            began = time.monotonic()
+            self.forge.driver(self.folder / f"undisturbed{number}")
+            assert self.forge.end() == 0
+        return time.monotonic() - began
+
     def one_run(self, most_s: float) -> None:
-        """Lives of up to `most_s` seconds, each longer than the last, until the run is done; then its bytes."""
+        """Lives of up to `most_s` seconds, short ones mostly, until the run is done; then its bytes."""
         out = self.folder / f"run{self.runs}"
-        while not self._life(out, most_s):
-            most_s *= 1.2  # a machine may be too busy to get anything done in a short life
+        while not self._life(out, self.dice.random() ** 3 * most_s):
+            most_s *= 1.05  # a machine may grow too busy to get anything done in a life
         assert self.digests_of(out) == self.wanted, self.runs
         shutil.rmtree(out)
         self.runs += 1
 
-    def _life(self, out: Path, most_s: float) -> bool:
+    def _life(self, out: Path, life_s: float) -> bool:
         driver = self.forge.driver(out)
-        end = time.monotonic() + self.dice.random() * most_s
-        self._sleep_until(end - self.dice.random() * most_s / 2, driver)
+        end = time.monotonic() + life_s
+        self._sleep_until(end - self.dice.random() * life_s / 2, driver)
         for child in offspring(driver, "pipeline.decode_child")[:1]:
             self.kills["decode child"] += kill(child.pid)
         self._sleep_until(end, driver)
-        self.kills["driver"] += kill(driver)
+        kill(driver)
         status = self.forge.end()
-        self.kills["driver"] -= status != -signal.SIGKILL
+        self.kills["driver"] += status == -signal.SIGKILL
         assert status in (0, -signal.SIGKILL), status
         return status == 0
 
@@ -296,19 +312,19 @@ def settings_of(small: Any, folder: Path) -> Path:
     return path
 
 
-def lives_of(whole: tuple[Any, Path], folder: Path, digests_of: Digests, seed: int) -> Lives:
-    small, reference = whole
+def lives_of(run: tuple[Any, Path], folder: Path, digests_of: Digests, seed: int) -> Lives:
+    small, reference = run
     forge = Forge(settings_of(small, folder))
     return Lives(forge, folder, digests_of(reference), digests_of, random.Random(seed))
 
 
 @pytest.mark.slow
 def test_a_run_killed_at_random_moments_of_many_lives(
-    whole: tuple[Any, Path], tmp_path: Path, digests_of: Digests
+    brief: tuple[Any, Path], tmp_path: Path, digests_of: Digests
 ) -> None:
-    lives = lives_of(whole, tmp_path, digests_of, seed=5)
+    lives = lives_of(brief, tmp_path, digests_of, seed=5)
     try:
-        lives.one_run(most_s=1.5)
+        lives.one_run(most_s=3.0)
     finally:
         lives.forge.close()
     assert lives.kills["driver"] >= 2
@@ -317,48 +333,51 @@ def test_a_run_killed_at_random_moments_of_many_lives(
 @pytest.mark.promise
 @pytest.mark.timeout(3600)
 def test_two_hundred_random_kills(
-    whole: tuple[Any, Path], tmp_path: Path, digests_of: Digests, record: Record
+    brief: tuple[Any, Path], tmp_path: Path, digests_of: Digests, record: Record
 ) -> None:
     """Drivers and decode children, without Ray."""
     seed = secrets.randbelow(1 << 30)
     print("seed", seed)
-    lives = lives_of(whole, tmp_path, digests_of, seed)
+    lives = lives_of(brief, tmp_path, digests_of, seed)
     try:
+        most_s = lives.undisturbed_s() * 0.6
         while sum(lives.kills.values()) < 200:
-            lives.one_run(most_s=1.5)
+            lives.one_run(most_s)
+            print(f"{most_s:.1f} s", lives.runs, "runs", dict(lives.kills), flush=True)
     finally:
         lives.forge.close()
     said = ", ".join(f"{count} of a {what}" for what, count in sorted(lives.kills.items()))
     record("random SIGKILLs", f"{said} in {lives.runs} runs, 0 different (seed {seed})")
 
 
-VICTIMS = ("ray::Worker", "pipeline.decode_child", "ray::Worker", "raylet/raylet", "gcs_server", "driver")
+VICTIMS = ("ray::Worker", "pipeline.decode_child", "ray::Worker")
+ENDS = ("raylet/raylet", "gcs_server", "driver")
 
 
-def ray_lives(out: Path, settings: Path, dice: random.Random, lives: int) -> Counter[str]:
-    """Runs on two workers of Ray of which a part is killed at a random moment; then one that is left in peace."""
+def ray_lives(out: Path, settings: Path, dice: random.Random, ends: Sequence[str]) -> Counter[str]:
+    """Runs on two workers of Ray, killed bit by bit, at last what `ends` says; then one that is left in peace."""
     args = [sys.executable, "-m", "jobs.cli", "run", "--config", str(settings), "--out", str(out)]
     kills: Counter[str] = Counter()
-    for number in range(lives + 1):
+    for last in (*ends, None):
         driver = subprocess.Popen([*args, "--workers", "2"], stderr=subprocess.PIPE, text=True)
-        if number < lives:
-            kills += some_killed(driver, dice)
+        if last:
+            kills += some_killed(driver, dice, last)
         said = driver.communicate(timeout=240)[1]
-        assert driver.returncode in ((0, 75, -signal.SIGKILL) if number < lives else (0,)), said
+        assert driver.returncode in ((0, 75, -signal.SIGKILL) if last else (0,)), said
         assert "Traceback" not in said
     return kills
 
 
-def some_killed(driver: subprocess.Popen[str], dice: random.Random) -> Counter[str]:
+def some_killed(driver: subprocess.Popen[str], dice: random.Random, last: str) -> Counter[str]:
     """Kills two workers or decode children of a driver, then something that ends it; what was hit."""
     kills: Counter[str] = Counter()
-    for victim in (*dice.sample(VICTIMS[:3], 2), dice.choice(VICTIMS[3:])):
+    for victim in (*dice.sample(VICTIMS, 2), last):
         deadline = time.monotonic() + 30
         found: list[Any] = []
         while not found and driver.poll() is None and time.monotonic() < deadline:
             time.sleep(0.1)
             found = offspring(driver.pid, "" if victim == "driver" else victim)
-        time.sleep(dice.random() * 1.5)
+        time.sleep(dice.random() * 0.5)
         if driver.poll() is None and found:
             kills[victim] += kill(driver.pid if victim == "driver" else dice.choice(found).pid)
     return kills
@@ -368,34 +387,90 @@ def some_killed(driver: subprocess.Popen[str], dice: random.Random) -> Counter[s
 @pytest.mark.promise
 @pytest.mark.timeout(3600)
 def test_random_kills_on_ray(
-    whole: tuple[Any, Path], tmp_path: Path, digests_of: Digests, record: Record
+    brief: tuple[Any, Path], tmp_path: Path, digests_of: Digests, record: Record
 ) -> None:
     """Workers, their decode children, Ray itself and the driver."""
     seed = secrets.randbelow(1 << 30)
     print("seed", seed)
-    small, reference = whole
+    small, reference = brief
     kills: Counter[str] = Counter()
     dice = random.Random(seed)
-    for number in range(4):
-        out = tmp_path / f"run{number}"
-        kills += ray_lives(out, settings_of(small, tmp_path), dice, lives=3)
-        assert digests_of(out) == digests_of(reference), number
+    runs = 0
+    while sum(kills.values()) < 12 or not {*VICTIMS, *ENDS} <= set(kills):
+        out = tmp_path / f"run{runs}"
+        kills += ray_lives(out, settings_of(small, tmp_path), dice, dice.sample(ENDS, 3))
+        print(dict(kills), flush=True)
+        assert digests_of(out) == digests_of(reference), runs
+        runs += 1
+        assert runs < 8, "hardly anything was hit"
     said = ", ".join(f"{count} of {what}" for what, count in sorted(kills.items()))
-    record("random SIGKILLs on Ray", f"{said}, 0 different (seed {seed})")
+    record("random SIGKILLs of parts of Ray", f"{said} in {runs} runs, 0 different (seed {seed})")
+
+
+SETTLED_S = 3.0
+"""A worker that was seen this long ago has opened its task: three deaths before any item stop a run, as they should."""
+
+
+def workers_killed(kills: int, dice: random.Random, stop: threading.Event) -> int:
+    """Kills a worker of Ray that has begun to work, again and again; how many."""
+    dead = 0
+    seen: dict[int, float] = {}
+    due = 0.0
+    while dead < kills and not stop.wait(0.2):
+        now = time.monotonic()
+        seen = {p.pid: seen.get(p.pid, now) for p in offspring(os.getpid(), "ray::Worker")}
+        old = [number for number, since in seen.items() if now - since > SETTLED_S]
+        if old and now > due:
+            dead += kill(dice.choice(old))
+            due = now + dice.uniform(0.2, 2.0)
+    return dead
+
+
+@pytest.mark.xdist_group("ray")
+@pytest.mark.promise
+@pytest.mark.timeout(1200)
+def test_workers_killed_at_random_under_many_items(tmp_path: Path, ray_here: None, record: Record) -> None:
+    """Two workers over short items, one of them killed every few seconds: every item has its value."""
+    seed = secrets.randbelow(1 << 30)
+    print("seed", seed)
+    table = clips_table(CLIPS_UNDER_FIRE)
+    stage = Harmful(harms=tuple((clip, "slow") for clip in table["clip_id"].to_pylist()))
+    parts = [table.slice(start, 25) for start in range(0, CLIPS_UNDER_FIRE, 25)]
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as hands:
+        killer = hands.submit(workers_killed, 40, random.Random(seed), stop)
+        try:
+            rows = annotated(Store(str(tmp_path)), stage, parts, Pool(2))
+        finally:
+            stop.set()
+    assert [row["number"] for row in rows] == list(range(CLIPS_UNDER_FIRE))
+    assert not any(row["error_reason"] for row in rows)
+    dead = killer.result()
+    assert dead >= 20
+    record("random SIGKILLs of workers", f"{dead} under {len(rows):,} items, 0 lost (seed {seed})")
 
 
 @pytest.mark.xdist_group("ray")
 @pytest.mark.promise
 @pytest.mark.timeout(1200)
 def test_equal_for_any_number_of_workers(
-    whole: tuple[Any, Path], tmp_path: Path, digests_of: Digests, ray_here: None, record: Record
+    whole: tuple[Any, Path], tmp_path: Path, digests_of: Digests, record: Record
 ) -> None:
+    """Without Ray, and on Rays of one, two and four processors."""
     small, reference = whole
+    wanted = digests_of(reference)
+    command = [sys.executable, "-m", "jobs.cli", "run", "--config", str(settings_of(small, tmp_path))]
     for workers in (0, 1, 2, 4):
         out = tmp_path / str(workers)
-        small.done(out, Pool(workers))
-        assert digests_of(out) == digests_of(reference), workers
-    record("0, 1, 2 and 4 workers", f"{len(digests_of(reference))} files, 0 different")
+        done = subprocess.run(
+            [*command, "--out", str(out), "--workers", str(workers)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert digests_of(out) == wanted, workers
+    record("0, 1, 2 and 4 workers", f"{len(wanted)} files, 0 different")
 
 
 if __name__ == "__main__":

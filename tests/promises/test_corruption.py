@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,23 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import chain
+from jobs.run import NotReady
 from pipeline.shards import Manifest, read_manifest
-from pipeline.store import LocalFiles
+from pipeline.store import LocalFiles, StorageError
 from pipeline.verify import verify
 
 POOL = "shards/tiny"
-Harm = Callable[[Path], str]
+
+
+@dataclass(frozen=True)
+class Harmed:
+    """What was done to a pool, and the files by one of whose names it must be told."""
+
+    what: str
+    names: tuple[str, ...]
+
+
+Harm = Callable[[Path], Harmed]
 """Damages a pool in its folder and says what it did."""
 
 
@@ -43,7 +56,7 @@ def stale(small: Any, tmp_path: Path, make_video: Callable[..., Path], shots_of:
 def flip(seed: int) -> Harm:
     """One bit of one file of the pool, the manifest included; every byte of all files is as likely."""
 
-    def harm(pool: Path) -> str:
+    def harm(pool: Path) -> Harmed:
         dice = random.Random(seed)
         files = sorted(path for path in pool.rglob("*") if path.is_file())
         at = dice.randrange(sum(path.stat().st_size for path in files))
@@ -54,7 +67,7 @@ def flip(seed: int) -> Harm:
         data = bytearray(path.read_bytes())
         data[at] ^= 1 << dice.randrange(8)
         path.write_bytes(data)
-        return f"bit flip {seed} in {path.relative_to(pool)} at {at}"
+        return Harmed(f"bit flip {seed} in {path.relative_to(pool)} at {at}", (path.name,))
 
     return harm
 
@@ -62,14 +75,14 @@ def flip(seed: int) -> Harm:
 def cut(seed: int) -> Harm:
     """A file ends early, or zeros stand for its end, as after a power cut."""
 
-    def harm(pool: Path) -> str:
+    def harm(pool: Path) -> Harmed:
         dice = random.Random(seed)
         path = dice.choice(sorted(path for path in pool.rglob("*") if path.is_file()))
         data = path.read_bytes()
         left = dice.randrange(len(data) - 1)
         zeros = dice.random() < 0.3
         path.write_bytes(data[:left] + bytes(len(data) - left) * zeros)
-        return f"cut {seed} of {path.relative_to(pool)} at {left}"
+        return Harmed(f"cut {seed} of {path.relative_to(pool)} at {left}", (path.name,))
 
     return harm
 
@@ -78,46 +91,48 @@ def shards_of(pool: Path) -> list[Path]:
     return sorted(pool.glob("*/*.parquet"))
 
 
-def swap(pool: Path) -> str:
+def swap(pool: Path) -> Harmed:
     one, other = shards_of(pool)[-2:]
     data = one.read_bytes()
     one.write_bytes(other.read_bytes())
     other.write_bytes(data)
-    return "swap"
+    return Harmed("swap", (one.name,))
 
 
-def copy_over(pool: Path) -> str:
+def copy_over(pool: Path) -> Harmed:
     one, other = shards_of(pool)[-2:]
     other.write_bytes(one.read_bytes())
-    return "one shard in place of another"
+    return Harmed("one shard in place of another", (other.name,))
 
 
-def rename(pool: Path) -> str:
-    shards_of(pool)[0].rename(shards_of(pool)[0].with_name("part-0.parquet"))
-    return "rename"
+def rename(pool: Path) -> Harmed:
+    path = shards_of(pool)[0]
+    path.rename(path.with_name("part-0.parquet"))
+    return Harmed("rename", (path.name,))
 
 
-def delete_bucket(pool: Path) -> str:
-    shutil.rmtree(shards_of(pool)[0].parent)
-    return "delete a bucket"
+def delete_bucket(pool: Path) -> Harmed:
+    path = shards_of(pool)[0]
+    shutil.rmtree(path.parent)
+    return Harmed("delete a bucket", (path.name,))
 
 
-def add_copy(pool: Path) -> str:
+def add_copy(pool: Path) -> Harmed:
     shutil.copyfile(shards_of(pool)[0], pool / "t001-ar4x3" / "part-zz.parquet")
-    return "add a copy"
+    return Harmed("add a copy", ("part-zz.parquet",))
 
 
-def add_empty(pool: Path) -> str:
+def add_empty(pool: Path) -> Harmed:
     (shards_of(pool)[0].parent / "_SUCCESS").touch()
-    return "add an empty file"
+    return Harmed("add an empty file", ("_SUCCESS",))
 
 
-def add_bucket(pool: Path) -> str:
+def add_bucket(pool: Path) -> Harmed:
     (pool / "t017-ar1x1").mkdir()
-    return "add a folder"
+    return Harmed("add a folder", ("t017-ar1x1",))
 
 
-def forge(pool: Path) -> str:
+def forge(pool: Path) -> Harmed:
     """A whole manifest of fewer files, and the others gone: nothing in the pool itself is wrong."""
     manifest = read_manifest((pool / "manifest.json").read_bytes())
     kept, *others = manifest.files
@@ -128,14 +143,14 @@ def forge(pool: Path) -> str:
         (pool / file.path).unlink()
         if not any((pool / file.path).parent.iterdir()):
             (pool / file.path).parent.rmdir()
-    return "a manifest of fewer files"
+    return Harmed("a manifest of fewer files", ("manifest.json",))
 
 
 def delete(number: int) -> Harm:
-    def harm(pool: Path) -> str:
+    def harm(pool: Path) -> Harmed:
         files = sorted(path for path in pool.rglob("*") if path.is_file())
         files[number].unlink()
-        return f"delete {files[number].relative_to(pool)}"
+        return Harmed(f"delete {files[number].relative_to(pool)}", (files[number].name,))
 
     return harm
 
@@ -147,14 +162,14 @@ CHANGES: tuple[Harm, ...] = (
 
 
 def each(harms: Iterator[Harm], run: Path, look: Callable[[Path], list[Any]]) -> list[str]:
-    """Does every harm to the pool by itself, mends it after each, and returns those that nothing was said of."""
+    """Does every harm to the pool by itself, mends it after each, and returns those of which no line names the file."""
     kept = run.with_name("kept")
     shutil.copytree(run / POOL, kept)
     missed = []
     for harm in harms:
-        what = harm(run / POOL)
-        if not look(run):
-            missed.append(what)
+        harmed = harm(run / POOL)
+        if not any(name in str(line) for line in look(run) for name in harmed.names):
+            missed.append(harmed.what)
         shutil.rmtree(run / POOL)
         shutil.copytree(kept, run / POOL)
     shutil.rmtree(kept)
@@ -172,13 +187,14 @@ def by_command(run: Path) -> list[Any]:
 
 
 def by_pyarrow_alone(run: Path) -> list[Any]:
-    """What a reader without page checksums and digests notices."""
-    try:
-        for path in shards_of(run / POOL):
+    """The files in which a reader without page checksums and digests notices something."""
+    found = []
+    for path in shards_of(run / POOL):
+        try:
             pq.read_table(path)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        return [error]
-    return []
+        except (pa.ArrowException, OSError, UnicodeDecodeError):
+            found.append(path.name)
+    return found
 
 
 def test_damage_and_changes_are_found(run: Path) -> None:
@@ -198,22 +214,25 @@ def test_manifests_and_shards_of_another_time_are_found(stale: Path) -> None:
     """Put back from before the last sources: manifest, shards, or all of them."""
     first, pool = stale.with_name("first"), stale / POOL
     assert by_command(stale) == []
+    now, then = ({path.name for path in shards_of(folder)} for folder in (pool, first))
+    changed = tuple(now ^ then)
+    assert changed
 
-    def old_manifest(pool: Path) -> str:
+    def old_manifest(pool: Path) -> Harmed:
         shutil.copyfile(first / "manifest.json", pool / "manifest.json")
-        return "the old manifest"
+        return Harmed("the old manifest", changed)
 
-    def old_shards(pool: Path) -> str:
+    def old_shards(pool: Path) -> Harmed:
         manifest = (pool / "manifest.json").read_bytes()
         shutil.rmtree(pool)
         shutil.copytree(first, pool)
         (pool / "manifest.json").write_bytes(manifest)
-        return "the old shards"
+        return Harmed("the old shards", changed)
 
-    def old_pool(pool: Path) -> str:
+    def old_pool(pool: Path) -> Harmed:
         shutil.rmtree(pool)
         shutil.copytree(first, pool)
-        return "the old pool"
+        return Harmed("the old pool", ("manifest.json",))
 
     assert (first / "manifest.json").read_bytes() != (pool / "manifest.json").read_bytes()
     assert each(iter([old_manifest, old_shards, old_pool]), stale, by_command) == []
@@ -240,6 +259,38 @@ NO_RESULT = ("timings", "proxies@", "report.html", "run.toml", ".lock")
 """What begins like this holds nothing that a result is read from unchecked, or (run.toml) is itself the question."""
 
 
+def flipped(path: Path, at: int, bit: int = 1) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= bit
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("name", ["videos.json", "index.json"])
+def test_a_flip_in_a_pointer_is_found_by_every_command(run: Path, name: str) -> None:
+    """Any byte of it: the file is named, and no command ends in a traceback."""
+    data = (run / name).read_bytes()
+    for at in range(0, len(data), 23):
+        flipped(run / name, at, 1 << at % 8)
+        assert any(name in line for line in by_command(run)), at
+        with suppress(StorageError, NotReady):  # what a command says in one sentence
+            chain.write_report(chain.account_of(chain.look(str(run))))
+        (run / name).write_bytes(data)
+
+
+def test_damage_does_not_hide_damage(run: Path) -> None:
+    """An entry of the shards, an annotation, and the list of videos itself: each is named beside the others."""
+    entry = next(run.glob("ledger/shards/*/*.json"))
+    table = next(run.glob("annotations/black@*/*.parquet"))
+    flipped(entry, 60)
+    flipped(table, 60)
+    for extra in (None, run / "videos.json", next(run.glob("videos@*/*.parquet"))):
+        if extra is not None:
+            flipped(extra, 60)
+        lines = by_command(run)
+        for path in (entry, table, extra):
+            assert path is None or sum(path.name in line for line in lines) == 1
+
+
 @pytest.mark.promise
 @pytest.mark.timeout(1800)
 def test_a_flip_in_any_table_or_ledger_entry_is_found(run: Path, record: Callable[[str, str], None]) -> None:
@@ -254,7 +305,7 @@ def test_a_flip_in_any_table_or_ledger_entry_is_found(run: Path, record: Callabl
         at = dice.randrange(len(data))
         changed[at] ^= 1 << dice.randrange(8)
         path.write_bytes(changed)
-        if not by_command(run):
+        if not any(path.name in line for line in by_command(run)):
             missed.append(f"{number}: {path.relative_to(run)} at {at}")
         path.write_bytes(data)
     assert missed == []

@@ -307,52 +307,90 @@ def test_cut_off_at_every_call_of_the_commits_of_a_whole_run(
     record("three crashes in a row", "150 of 150 equal")
 
 
-def cut_off(small: Any, out: Path, point: int) -> FaultyDisk | None:
-    """Runs the whole chain on a disk that dies at this call; the disk, if it came to that."""
+@dataclass(frozen=True)
+class PhotographedDisk(FaultyDisk):
+    """A disk that never dies: what a death before each call would leave, cut off and all, is put aside in `album`."""
+
+    root: Path = Path()
+    album: Path = Path()
+    wanted: frozenset[int] | None = None
+    """The calls at which that is done; None for all."""
+
+    def _call(self, what: str) -> None:
+        point = len(self.calls)
+        super()._call(what)
+        if self.wanted is None or point in self.wanted:
+            taken = self.album / str(point)
+            shutil.copytree(self.root, taken)
+            dice = random.Random(point)
+            self.moved(taken).cut(taken, dice, dice.choice(AFTERMATHS))
+
+    def moved(self, taken: Path) -> FaultyDisk:
+        """The same disk as it would be seen at another place."""
+        pairs = ((path, taken / path.relative_to(self.root)) for path in self.root.rglob("*"))
+        unsynced = {to.stat().st_ino for path, to in pairs if path.stat().st_ino in self.unsynced}
+        names = {
+            taken / folder.relative_to(self.root): [
+                (taken / n.relative_to(self.root), before) for n, before in late
+            ]
+            for folder, late in self.names.items()
+        }
+        return FaultyDisk(unsynced=unsynced, names=names)
+
+
+def photographed(small: Any, folder: Path, wanted: frozenset[int] | None = None) -> list[Path]:
+    """Runs the whole chain once; what a death at each call would leave, in order."""
     from jobs import chain
 
-    disk = FaultyDisk(point)
+    out, album = folder / "photographed", folder / "album"
+    album.mkdir()
+    disk = PhotographedDisk(root=out, album=album, wanted=wanted)
     run = small.run(out, store=Disturbed(str(out), disk))
-    try:
-        with run.store.locked():
-            chain.everything(run)
-    except Killed:
-        return disk
-    return None
+    with run.store.locked():
+        chain.everything(run)
+    return sorted(album.iterdir(), key=lambda taken: int(taken.name))
+
+
+def continued(small: Any, photos: Sequence[Path], wanted: dict[str, str], digests_of: Digests) -> int:
+    """Goes on from each of these and compares; how many different ones there were, what is swept first apart."""
+    seen = set()
+    for photo in photos:
+        state = (tuple(digests_of(photo).items()), any(photo.glob(f"{SCRATCH}/*")))
+        if state not in seen:
+            small.done(photo)
+            assert digests_of(photo) == wanted, photo.name
+            assert list((photo / SCRATCH).iterdir()) == []
+            seen.add(state)
+        shutil.rmtree(photo)
+    return len(seen)
 
 
 @pytest.mark.promise
 @pytest.mark.timeout(3600)
 def test_the_chain_cut_off_at_every_call_it_makes(
-    whole: tuple[Any, Path], tmp_path: Path, digests_of: Digests, record: Record
+    brief: tuple[Any, Path], quick: Path, digests_of: Digests, record: Record
 ) -> None:
-    """The chain itself, not its commits alone: dies at each call in turn and is run again."""
-    small, reference = whole
-    wanted = digests_of(reference)
-    point = 0
-    while (disk := cut_off(small, out := tmp_path / str(point), point)) is not None:
-        disk.cut(out, random.Random(point), AFTERMATHS[1:][point % 3])
-        small.done(out)
-        assert digests_of(out) == wanted, point
-        assert list((out / SCRATCH).iterdir()) == []
-        shutil.rmtree(out)
-        point += 1
-    assert point > 250
-    record("crash points of the whole chain", f"{point} of {point} equal")
+    """The chain itself, not its commits alone: it is continued from what a death at each call would leave."""
+    small, reference = brief
+    photos = photographed(small, quick)
+    assert len(photos) > 150
+    different = continued(small, photos, digests_of(reference), digests_of)
+    assert different > 40
+    record(
+        "crash points of the whole chain",
+        f"{len(photos)} of {len(photos)} equal, from {different} different states of the disk",
+    )
 
 
 @pytest.mark.slow
 def test_the_chain_cut_off_at_some_of_the_calls_it_makes(
-    whole: tuple[Any, Path], tmp_path: Path, digests_of: Digests
+    brief: tuple[Any, Path], quick: Path, digests_of: Digests
 ) -> None:
-    small, reference = whole
-    for point in random.Random(8).sample(range(250), 8):
-        out = tmp_path / str(point)
-        disk = cut_off(small, out, point)
-        assert disk is not None
-        disk.cut(out, random.Random(point), "any")
-        small.done(out)
-        assert digests_of(out) == digests_of(reference), point
+    small, reference = brief
+    chosen = frozenset(random.Random(8).sample(range(200), 6))
+    photos = photographed(small, quick, chosen)
+    assert len(photos) == len(chosen)
+    assert continued(small, photos, digests_of(reference), digests_of) >= 4
 
 
 # --- stores that do it wrong are found out by the same checks
@@ -609,10 +647,11 @@ def await_end(drivers: Sequence[int]) -> None:
         time.sleep(0.001)
 
 
+@pytest.mark.slow
 def test_two_drivers_killed_while_they_race(quick: Path) -> None:
-    hits, reads = race(made_up(3), quick, kills=20, seed=1)
-    assert hits >= 20
-    assert reads > 100
+    hits, reads = race(made_up(3), quick, kills=6, seed=1)
+    assert hits >= 6
+    assert reads > 20
 
 
 @pytest.mark.promise

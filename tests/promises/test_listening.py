@@ -90,3 +90,19 @@ def test_the_token_is_this_users_alone(ray_here: None) -> None:
     status = os.stat(path)
     assert (stat.S_IMODE(status.st_mode), status.st_uid) == (0o600, os.getuid())
     assert len(Path(path).read_text()) == 64
+
+
+def test_no_other_user_comes_to_its_folder(ray_here: None, record: Callable[[str, str], None]) -> None:
+    """Ray opens its sockets and logs to everybody; the folder above them is closed to all others."""
+    import ray
+
+    session = Path(ray._private.worker._global_node.get_session_dir_path())
+    above = session.parents[1]
+    assert (stat.S_IMODE(above.stat().st_mode), above.stat().st_uid) == (0o700, os.getuid())
+    inside = [path for path in session.rglob("*") if not path.is_symlink()]
+    opened = [path for path in inside if path.stat().st_mode & stat.S_IWOTH]
+    assert inside
+    record(
+        "a folder of its own",
+        f"0700 above {len(inside)} files of Ray, {len(opened)} of them open to everybody",
+    )

@@ -45,6 +45,28 @@ def test_every_figure_belongs_to_a_promise_and_is_of_a_test_that_exists() -> Non
         assert function.partition("[")[0] in functions(TESTS / file), one.test
 
 
+@pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.says[:40])
+def test_every_promise_is_measured_or_held_by_every_run_of_the_tests(promise: Promise) -> None:
+    """A row that names figures has one; one that names none says so, and has no test that is seldom run."""
+    if promise.figures:
+        assert any(promise.owns(figure.promise) for figure in figures()), "run: make promises"
+    else:
+        assert [test for test in promise.tests if is_seldom_run(test)] == []
+
+
+def is_seldom_run(test: str) -> bool:
+    """Has a test of the promises the mark of those that `make test` leaves out?"""
+    file, _, function = test.partition("::")
+    tree = ast.parse((TESTS / file).read_bytes())
+    found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function]
+    return any("mark.promise" in ast.unparse(mark) for node in found for mark in node.decorator_list)
+
+
+def test_a_test_that_is_seldom_run_is_seen() -> None:
+    assert is_seldom_run("promises/test_corruption.py::test_a_flip_in_any_table_or_ledger_entry_is_found")
+    assert not is_seldom_run("promises/test_corruption.py::test_damage_and_changes_are_found")
+
+
 def test_the_page_is_what_the_figures_make_it() -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert page(text, PROMISES, figures()) == text, "run: python -m benchmarks.promises"

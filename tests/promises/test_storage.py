@@ -44,6 +44,10 @@ class RefusingDisk(Disk):
             if self.left[0] == 0:
                 raise OSError(self.number, os.strerror(self.number))
 
+    def lock(self, handle: int) -> None:
+        self._call("lock")
+        super().lock(handle)
+
     def make(self, folder: Path) -> None:
         self._call("make")
         super().make(folder)
@@ -128,6 +132,24 @@ def test_a_filesystem_without_links_serves_too(tmp_path: Path, number: int) -> N
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["part"]
 
 
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS], ids=errno.errorcode.get)
+def test_without_locks_nobody_sweeps_what_another_driver_writes(tmp_path: Path, number: int) -> None:
+    """Where there are locks, the one who holds the run clears it."""
+    left = tmp_path / SCRATCH / ".tmp-of-another"
+    left.parent.mkdir()
+    left.write_bytes(b"half")
+    with Refusing(str(tmp_path), RefusingDisk("lock", number)).locked():
+        assert left.read_bytes() == b"half"
+    with Store(str(tmp_path)).locked():
+        assert not left.exists()
+
+
+def test_a_lock_that_fails_is_one_sentence(tmp_path: Path) -> None:
+    store = Refusing(str(tmp_path), RefusingDisk("lock", errno.EIO))
+    with pytest.raises(StorageError, match=r"^cannot write \.lock in run .*: OSError: "), store.locked():
+        pass
+
+
 # --- the whole command
 
 
@@ -156,8 +178,8 @@ class Command:
         assert self.out in sentence
         return sentence
 
-    def finish(self) -> None:
-        process = self.start()
+    def finish(self, **options: Any) -> None:
+        process = self.start(**options)
         said = process.communicate(timeout=300)[1]
         assert process.returncode == 0, said
 
@@ -220,9 +242,15 @@ def mounted(folder: Path, size: str) -> Iterator[Callable[[str], None]]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    "workers",
+    [
+        pytest.param(0, marks=pytest.mark.slow),
+        pytest.param(2, marks=[pytest.mark.promise, pytest.mark.xdist_group("ray")]),
+    ],
+)
 def test_a_full_disk_in_the_middle_of_a_run(
-    whole: tuple[Any, Path], tmp_path: Path, settings: Path, digests_of: Digests, record: Record
+    whole: tuple[Any, Path], tmp_path: Path, settings: Path, digests_of: Digests, record: Record, workers: int
 ) -> None:
     """It fills at several moments; each time there is a little more room, until there is enough."""
     wanted = digests_of(whole[1])
@@ -230,7 +258,7 @@ def test_a_full_disk_in_the_middle_of_a_run(
     stops = 0
     with mounted(tmp_path / "disk", f"{need // 4}") as mount:
         out = tmp_path / "disk/run"
-        command = Command(str(out), settings)
+        command = Command(str(out), settings, workers)
         for share in (0.5, 0.8):
             sentence = command.stopped(command.start())
             assert "the disk is full: free some space" in sentence
@@ -240,7 +268,7 @@ def test_a_full_disk_in_the_middle_of_a_run(
         mount(f"remount,size={need * 4}")
         command.finish()
         assert digests_of(out) == wanted
-    record("full disk", f"{stops} stops with status 75; done again, 0 different")
+    record(f"full disk, {workers} workers", f"{stops} stops with status 75; done again, 0 different")
 
 
 @contextmanager
@@ -363,32 +391,26 @@ def line() -> Iterator[Line]:
     server.wait()
 
 
+IMPATIENT = {
+    "FSSPEC_S3": '{"config_kwargs": {"connect_timeout": 2, "read_timeout": 2}}',
+    "AWS_MAX_ATTEMPTS": "2",
+}
+"""A client that does not wait long."""
+
+
 def remote_environment(line: Line) -> dict[str, str]:
-    """What a user would set, with a client that does not wait long."""
-    patience = (
-        '{"config_kwargs": {"connect_timeout": 2, "read_timeout": 2, "retries": {"total_max_attempts": 2}}}'
-    )
+    """What a user would set."""
     return os.environ | {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{line.number}",
-        "FSSPEC_S3": patience,
     }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("state", ["refused", "silent"])
-def test_a_store_that_is_lost_in_the_middle_of_a_run(
-    whole: tuple[Any, Path],
-    tmp_path: Path,
-    settings: Path,
-    digests_of: Digests,
-    line: Line,
-    state: str,
-    record: Record,
-) -> None:
-    """The server is gone, or the network is; both come back, and the same command goes on."""
+@pytest.fixture
+def bucket(line: Line) -> Any:
+    """An s3fs filesystem beside the line, with a bucket `runs`."""
     import s3fs
 
     fs = s3fs.S3FileSystem(
@@ -400,11 +422,27 @@ def test_a_store_that_is_lost_in_the_middle_of_a_run(
         use_listings_cache=False,
     )
     fs.call_s3("create_bucket", Bucket="runs")
+    return fs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("state", ["refused", pytest.param("silent", marks=pytest.mark.promise)])
+def test_a_store_that_is_lost_in_the_middle_of_a_run(
+    whole: tuple[Any, Path],
+    tmp_path: Path,
+    settings: Path,
+    digests_of: Digests,
+    line: Line,
+    bucket: Any,
+    state: str,
+    record: Record,
+) -> None:
+    """The server is gone, or the network is; both come back, and the same command goes on."""
     command = Command("s3://runs/one", settings)
-    environment = remote_environment(line)
+    environment = remote_environment(line) | IMPATIENT
     process = command.start(env=environment)
     deadline = time.monotonic() + 120
-    while not fs.exists("runs/one/videos.json") and process.poll() is None:
+    while not bucket.exists("runs/one/videos.json") and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     line.cut(state)
@@ -415,6 +453,59 @@ def test_a_store_that_is_lost_in_the_middle_of_a_run(
     said = again.communicate(timeout=200)[1]
     assert again.returncode == 0, said
     assert "nothing to do" in said  # what was done before the line was cut
-    fs.get("runs/one", str(tmp_path / "remote"), recursive=True)
+    bucket.get("runs/one", str(tmp_path / "remote"), recursive=True)
     assert digests_of(tmp_path / "remote") == digests_of(whole[1])
     record(f"lost object store ({state})", "stopped with status 75; done again, 0 different")
+
+
+@pytest.mark.promise
+@pytest.mark.timeout(900)
+def test_a_silent_store_is_given_up_within_minutes(
+    tmp_path: Path, settings: Path, line: Line, record: Record
+) -> None:
+    """With the client's settings as they come."""
+    line.cut("silent")
+    command = Command("s3://runs/one", settings)
+    began = time.monotonic()
+    sentence = command.stopped(command.start(env=remote_environment(line)), timeout_s=400)
+    took_s = time.monotonic() - began
+    assert "Timeout" in sentence
+    assert took_s < 240
+    record("lost object store (silent, default settings)", f"given up after {took_s:.0f} s")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("state", ["refused", pytest.param("silent", marks=pytest.mark.promise)])
+def test_sources_on_a_store_that_is_lost_in_the_middle_of_a_run(
+    whole: tuple[Any, Path],
+    tmp_path: Path,
+    digests_of: Digests,
+    line: Line,
+    bucket: Any,
+    state: str,
+    record: Record,
+) -> None:
+    """No item is refused for it: the run stops, and goes on when the store is back."""
+    from jobs.config import dump
+
+    for path in whole[0].media.iterdir():
+        bucket.put_file(str(path), f"runs/media/{path.name}")
+    config = tmp_path / "s.toml"
+    config.write_text(dump(whole[0].config(sources=["s3://runs/media"])))
+    environment = remote_environment(line) | IMPATIENT
+    outs = [tmp_path / "undisturbed", tmp_path / "run"]
+    Command(str(outs[0]), config).finish(env=environment)
+    command = Command(str(outs[1]), config)
+    process = command.start(env=environment)
+    await_file(outs[1], "videos.json", process)
+    line.cut(state)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == AGAIN, said
+    sentence = said.strip().splitlines()[-1]
+    assert sentence.startswith("rushes: cannot fetch s3://runs/media/")
+    assert "the store does not answer" in sentence
+    assert "run the same command again when it does" in sentence
+    line.cut("up")
+    command.finish(env=environment)
+    assert digests_of(outs[1]) == digests_of(outs[0])
+    record(f"lost store of sources ({state})", "stopped with status 75; done again, 0 different")
