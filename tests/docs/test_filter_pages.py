@@ -20,6 +20,7 @@ def block(page: str, path: str) -> str:
     return found
 
 
+@pytest.mark.slow
 def test_the_example_of_adding_a_filter_runs(tmp_path):
     """In a copy of filters/, with the file, the line and the test of the page."""
     page = (ROOT / "docs" / "adding-a-filter.md").read_text(encoding="utf-8")

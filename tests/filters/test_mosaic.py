@@ -100,6 +100,7 @@ def windows(studio):
 
 
 @pytest.mark.parametrize("kind", ["scene", "tiles", "checks", "windows", "blocks", "noise", "plain", "edges"])
+@pytest.mark.slow
 def test_what_is_no_mosaic(studio, scene, kind):
     edges = np.full((360, 640, 3), 60, np.uint8)
     edges[100:250, 180:400] = 180

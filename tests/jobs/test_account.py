@@ -57,6 +57,7 @@ def test_seconds_add_up_to_the_length_of_the_media(whole: tuple[Any, Path]) -> N
 
 
 @pytest.mark.parametrize("step", ["select", "shard"])
+@pytest.mark.slow
 def test_another_threshold_over_shards_of_the_old_one(
     whole: tuple[Any, Path], tmp_path: Path, step: str
 ) -> None:

@@ -25,6 +25,7 @@ def test_the_chain_makes_shards_of_videos_and_pictures(whole: tuple[Any, Path]) 
     assert (out / "report.html").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_columns_of_a_manifest_reach_the_shards(small: Any, tmp_path: Path) -> None:
     (small.media / "list.csv").write_text("path,title,licence\na.mp4,First,CC0\nc.png,Picture,CC BY\n")
     small.done(tmp_path / "run", sources=[str(small.media / "list.csv")])

@@ -132,6 +132,7 @@ def closed(counts: dict[str, float]) -> bool:
     return set(counts) == {"in", "kept", "rejected", "failed", "pending"} and abs(counts["in"] - parts) < 1e-2
 
 
+@pytest.mark.slow
 def test_the_steps_one_by_one(whole: tuple[Any, Path], tmp_path: Path, digests_of: Any) -> None:
     """Each command works on the run directory; the funnel is closed after each; the end is that of `rushes run`."""
     small, reference = whole
@@ -246,6 +247,7 @@ def command(*args: object, **more: Any) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_sentence_and_status_75(
     whole: tuple[Any, Path], tmp_path: Path, digests_of: Any
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 from jobs.run import NotReady, caption_names
 
 
+@pytest.mark.slow
 def test_captions_before_annotations_are_refused_and_nothing_fails_for_good(
     small: Any, tmp_path: Path
 ) -> None:

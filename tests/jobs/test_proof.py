@@ -95,6 +95,7 @@ def test_a_folder_that_an_earlier_sweep_left_empty_goes(copy: Path, whole: tuple
     assert chain.verify(str(copy), deep=False) == []
 
 
+@pytest.mark.slow
 def test_steps_that_are_not_done_are_no_fault(small: Any, tmp_path: Path) -> None:
     out = tmp_path / "run"
     run = small.run(out)

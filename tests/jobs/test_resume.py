@@ -189,6 +189,7 @@ def test_another_stage_needs_no_decode(small: Any, tmp_path: Path) -> None:
     assert [entry["failures"] for entry in entries] == [[]] * len(entries)
 
 
+@pytest.mark.slow
 def test_a_deleted_proxy_is_made_again_with_the_same_results(
     whole: tuple[Any, Path], tmp_path: Path, digests_of: Digests
 ) -> None:
@@ -213,6 +214,7 @@ def kinds(reference: Path) -> list[str]:
     return [str(path) for name, path in sorted(found.items()) if name != "proxies"]
 
 
+@pytest.mark.slow
 def test_deleted_files_are_made_again(whole: tuple[Any, Path], tmp_path: Path, digests_of: Digests) -> None:
     small, reference = whole
     chosen = kinds(reference)
@@ -232,6 +234,7 @@ def test_deleted_files_are_made_again(whole: tuple[Any, Path], tmp_path: Path, d
     assert digests_of(out) == digests_of(reference)
 
 
+@pytest.mark.slow
 def test_retry_takes_only_what_failed(small: Any, tmp_path: Path) -> None:
     out = tmp_path / "run"
     small.done(out)

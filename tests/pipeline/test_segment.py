@@ -325,6 +325,7 @@ def test_luma_is_that_of_bt601() -> None:
     assert found.luma_mean.tolist() == [0.0, 255.0, pytest.approx(0.299 * 200)]
 
 
+@pytest.mark.slow
 def test_spans_give_exactly_the_signals_of_one_pass() -> None:
     count = STRIDE + 90
     thumbs = noise(count, seed=3)

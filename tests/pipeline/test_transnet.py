@@ -149,6 +149,7 @@ def test_the_package_finds_the_same_boundaries_in_real_video(path: Path) -> None
         assert np.abs(found - expected).max() < 0.16  # what UNDECIDED allows for
 
 
+@pytest.mark.slow
 def test_a_frame_does_not_depend_on_where_its_span_starts(net: TransNet) -> None:
     fading = fade(scene(8, STRIDE - 5), scene(9, 80), 20)
     count = len(fading)

@@ -33,6 +33,7 @@ def test_a_copy_lies_in_its_original_and_the_other_way_round(studio, edit):
     assert alignment(ones, others, QUICK).min() > 0.8 - QUICK_MARGIN
 
 
+@pytest.mark.slow
 def test_different_pictures_do_not_lie_in_one_another(studio):
     thumbs = taken([studio.texture(640, 360, seed) for seed in range(40)])
     one, two = np.triu_indices(40, 1)
@@ -51,6 +52,7 @@ def test_a_picture_fits_itself_exactly_and_a_flat_one_fits_nothing(studio, look)
     assert alignment(flat, some, look).max() <= 0
 
 
+@pytest.mark.slow
 def test_many_pairs_at_once_are_as_good_as_one_by_one(studio):
     thumbs = taken([studio.texture(160, 90, seed) for seed in range(20)])
     one = np.arange(1300) % 20
