@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections import ChainMap
 from collections.abc import Mapping
@@ -23,6 +24,8 @@ def open_url(url: str, **options: Any) -> tuple[Any, str]:
     import fsspec
 
     if url.partition("://")[0] in S3:
+        # What the client's loop could tell nobody any more; the error itself is raised and becomes a sentence.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         told = [fsspec.config.conf.get(name, {}).get("config_kwargs", {}) for name in S3]
         options["config_kwargs"] = deepcopy(dict(ChainMap(*told, dict(PATIENCE))))  # botocore writes into it
     fs, path = fsspec.core.url_to_fs(url, **options)

@@ -139,6 +139,7 @@ def test_a_stage_on_a_gpu_asks_ray_for_one(small: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("ray")
 def test_laion_s_predictor_in_process_and_on_ray(
     small: Any, tmp_path: Path, ray_here: None, digests_of: Any
 ) -> None:

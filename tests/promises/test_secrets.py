@@ -310,8 +310,7 @@ def test_refused_keys_are_not_repeated(settings: Path, tmp_path: Path) -> None:
         at = ("run", "--config", str(settings), "--out", "s3://bucket/run")
         refused(rushes(*at, AWS_ENDPOINT_URL=endpoint), 75, "s3://bucket/run")
         done = rushes("ingest", f"{endpoint}/redirect.mp4", "--out", out, "--workers", "0")
-        refused(done, 3, "redirect.mp4 could not be fetched: 403")
-        assert "X-Amz-Signature=***" in done.stderr
+        refused(done, 3, "redirects are not followed")
     assert leaks(tmp_path / "run") == []
 
 
