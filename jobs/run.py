@@ -29,6 +29,8 @@ from pipeline.store import Entry, Failure, Output, StorageError, Store
 from pipeline.weights import load_catalogue
 
 U = TypeVar("U")
+MOST_FOUND = 200_000
+"""Entries of the ledger that a command keeps in mind, some 200 MB; those beyond are read whenever they are wanted."""
 Counts = Mapping[str, float]
 
 
@@ -59,9 +61,13 @@ class Run:
 
     def found(self, step: str, unit: str) -> Entry | None:
         """The unit's entry, if it is finished and its files are there in full (Store.entry)."""
-        if (step, unit) not in self._found and (entry := self.store.entry(step, unit)) is not None:
+        known = self._found.get((step, unit))
+        if known is not None:
+            return known
+        entry = self.store.entry(step, unit)
+        if entry is not None and len(self._found) < MOST_FOUND:
             self._found[step, unit] = entry
-        return self._found.get((step, unit))
+        return entry
 
     # --- videos
 

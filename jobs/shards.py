@@ -102,7 +102,7 @@ class Shards:
 
     def _written(self, pool: str, one: Unit) -> Entry:
         """The entry of a unit that was just done; StorageError when it or its files are gone again."""
-        entry = self.run.store.entry(self.task.step(pool), one.name)
+        entry = self.run.found(self.task.step(pool), one.name)
         if entry is None:
             raise StorageError(
                 f"{one.name} of shards/{pool} in run {self.run.store.root} was written and is gone:"
@@ -112,7 +112,7 @@ class Shards:
 
     def entries(self, plan: Plan) -> list[Entry]:
         """What is written of the plan so far."""
-        found = (self.run.store.entry(self.task.step(plan.recipe.name), one.name) for one in plan.units)
+        found = (self.run.found(self.task.step(plan.recipe.name), one.name) for one in plan.units)
         return [entry for entry in found if entry is not None]
 
     def manifest(self, pool: str) -> Manifest | None:

@@ -433,11 +433,6 @@ class Store:
         attempts = 1 + max((failure.attempts for failure in entry.failures), default=0)
         return Last(entry.outputs, frozenset(failure.item for failure in entry.failures), attempts)
 
-    def entries(self, step: str) -> Iterator[Entry]:
-        """Every entry of a step, whole or not, in order of unit."""
-        for name in self.names(f"ledger/{step}"):
-            yield Entry.from_json(self.read(f"ledger/{step}/{name}"))
-
     def table(self, path: str, columns: Sequence[str] | None = None, sha256: str | None = None) -> pa.Table:
         """One Parquet file of the run, its page checksums verified, and with `sha256` all of its bytes: no checksum
         covers Parquet's own headers and footer."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 
 from jobs import chain
 from jobs.config import ConfigError
+from pipeline.store import Entry, Store
 
 
 def test_the_chain_makes_shards_of_videos_and_pictures(whole: tuple[Any, Path]) -> None:
@@ -23,6 +26,33 @@ def test_the_chain_makes_shards_of_videos_and_pictures(whole: tuple[Any, Path]) 
     assert {name.split("-")[0]: rows for name, rows in buckets.items()} == {"t001": 1, "t017": 3}
     assert chain.verify(str(out), deep=True) == []
     assert (out / "report.html").stat().st_size > 10_000
+
+
+class Counting(Store):
+    """A run directory that notes which entries of its ledger are asked for."""
+
+    def __init__(self, root: str) -> None:
+        super().__init__(root)
+        self.asked: Counter[tuple[str, str]] = Counter()
+
+    def entry(self, step: str, unit: str) -> Entry | None:
+        self.asked[step, unit] += 1
+        return super().entry(step, unit)
+
+
+def test_when_all_is_done_each_part_of_the_ledger_is_read_once(
+    whole: tuple[Any, Path], tmp_path: Path
+) -> None:
+    """A file a stage and part: read over and over, ten thousand parts on an object store would take hours."""
+    small, done = whole
+    shutil.copytree(done, tmp_path / "run")
+    store = Counting(str(tmp_path / "run"))
+    again = small.run(tmp_path / "run", store=store)
+    chain.everything(again)
+    assert not again.did
+    by_part = {key: times for key, times in store.asked.items() if key[1].startswith("part-")}
+    assert {step.split("@")[0] for step, _ in by_part} >= {"annotations/black", "annotations/phash"}
+    assert {key: times for key, times in by_part.items() if times > 1} == {}
 
 
 @pytest.mark.slow

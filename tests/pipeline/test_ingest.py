@@ -81,7 +81,9 @@ def test_a_second_time_nothing_is_touched_and_a_retry_takes_the_refused(media: P
     assert ingested(store, sources) == []
     assert ingested(store, sources, retry=True) == ["e.mp4"]
     assert videos(store, sources) == first
-    (entry,) = (e for e in store.entries(Ingest(store).step) if e.failures)
+    step = Ingest(store).step
+    units = [name.removesuffix(".json") for name in store.names(f"ledger/{step}")]
+    (entry,) = (e for unit in units if (e := store.entry(step, unit)) is not None and e.failures)
     assert [(failure.reason, failure.attempts) for failure in entry.failures] == [("empty", 2)]
 
 
