@@ -1,0 +1,103 @@
+"""The low seam: prompts in, texts out, in any order. What captions, fuses and judges is built on it.
+
+A generator is a language model, with or without eyes: in this process, or behind a server. It knows no schema of
+ours and repairs nothing; `captioner.trust` decides what its text is worth. Every answer carries the key and the digest
+of the frames of its prompt, so that a server that reorders or mixes its batch is refused, never believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from pipeline.stage import FrameBatch
+
+
+class Finish(StrEnum):
+    """Why a generator stopped writing."""
+
+    STOP = "stop"  # the model ended its answer
+    LENGTH = "length"  # it ran into max_tokens or the context's end
+    ERROR = "error"  # there is no answer: `message` says why
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One thing asked of a model."""
+
+    key: str
+    """Unique among the prompts at work: a clip's id, or an id and an attempt."""
+    user: str
+    system: str = ""
+    frames: FrameBatch | None = None
+    """RGB frames in order, shown before the text; None for a model that reads only."""
+    frames_sha256: str = ""
+    """`captioner.engine.frames_digest(frames)`; empty without frames."""
+    fps: float = 0.0
+    """The clip's own frame rate, not the rate of the frames shown."""
+    schema: Mapping[str, Any] | None = None
+    """JSON Schema that guides decoding, where the generator can; no guarantee of anything."""
+    temperature: float = 0.0
+    max_tokens: int = 2048
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of one prompt."""
+
+    key: str
+    frames_sha256: str
+    text: str
+    finish: Finish
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    message: str = ""
+    """For an error: one sentence. Never a part of a caption."""
+
+
+class GeneratorDied(Exception):
+    """The engine itself is gone (its process, its GPU): prompts without an answer are neither right nor wrong."""
+
+
+class Generator(Protocol):
+    """A model at work. A failure on one prompt is its answer; only a dead engine raises (GeneratorDied)."""
+
+    @property
+    def name(self) -> str:
+        """Engine, its version, the model and its revision: what a caption's provenance says."""
+        ...
+
+    def generate(self, prompts: Iterable[Prompt]) -> Iterator[Answer]:
+        """One answer a prompt, as each is done.
+
+        Takes the next prompt when there is room for it, never all at once: what makes prompts (decoding) works while
+        the model does, and memory stays bounded.
+        """
+        ...
+
+    def close(self) -> None:
+        """Lets the model, its processes and its memory go. May be called twice."""
+        ...
+
+
+@dataclass
+class Tally:
+    """What a generator has done so far."""
+
+    answers: int = 0
+    errors: int = 0
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    finishes: dict[Finish, int] = field(default_factory=dict)
+
+    def add(self, answer: Answer) -> None:
+        """Counts one answer."""
+        self.answers += 1
+        self.errors += answer.finish is Finish.ERROR
+        self.prompt_tokens += answer.prompt_tokens
+        self.output_tokens += answer.output_tokens
+        self.finishes[answer.finish] = self.finishes.get(answer.finish, 0) + 1
