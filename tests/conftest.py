@@ -10,6 +10,7 @@ import hashlib
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from io import StringIO
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from jobs.account import Account
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     from jobs.run import Run
     from pipeline.runner import Pool
     from pipeline.store import Store
+
+# How long an example takes depends on the machine and what else it does: no test is about that.
+settings.register_profile("rushes", deadline=None)
+settings.load_profile("rushes")
 
 Picture = npt.NDArray[np.uint8]
 BITS = 16
@@ -394,3 +400,147 @@ class OnnxScorers:
 @pytest.fixture(scope="session")
 def onnx_scorers() -> OnnxScorers:
     return OnnxScorers()
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a chat server does with one request: a body (of a completion around `text` by default), or a misdeed."""
+
+    text: str = "{}"
+    status: int = 200
+    body: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    finish: str = "stop"
+    delay_s: float = 0.0
+    cut: bool = False
+    """Half of the body, then the end."""
+    drip_s: float = 0.0
+    """Between one byte and the next."""
+    request_id: str | None = None
+    """In place of the one that was asked with."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request that a chat server got."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: Mapping[str, Any]
+
+
+@dataclass
+class ChatServer:
+    """An OpenAI-compatible server of this process, on a port of its own: it does what `reply` says."""
+
+    reply: Callable[[Asked], Reply] = lambda asked: Reply()
+    asked: list[Asked] = field(default_factory=list)
+    models: tuple[str, ...] = ("tiny",)
+    url: str = ""
+    at_work: int = 0
+    most: int = 0
+    """As many requests as it was at together."""
+
+    def _do(self, handler: Any) -> None:
+        import json
+
+        size = int(handler.headers.get("Content-Length") or 0)
+        body = json.loads(handler.rfile.read(size)) if size else {}
+        asked = Asked(handler.command, handler.path, dict(handler.headers), body)
+        with self._lock:
+            self.asked.append(asked)
+            self.at_work += 1
+            self.most = max(self.most, self.at_work)
+        try:
+            listing = asked.path == "/v1/models"
+            reply = (
+                Reply(body=json.dumps({"data": [{"id": m} for m in self.models]}).encode())
+                if listing
+                else None
+            )
+            self._send(handler, asked, reply or self.reply(asked))
+        finally:
+            with self._lock:
+                self.at_work -= 1
+
+    def _send(self, handler: Any, asked: Asked, reply: Reply) -> None:
+        import json
+
+        self._stop.wait(reply.delay_s)
+        choice = {"message": {"role": "assistant", "content": reply.text}, "finish_reason": reply.finish}
+        number = reply.request_id or asked.headers.get("X-Request-Id", "")
+        usage = {"prompt_tokens": 70, "completion_tokens": 30}
+        plain = {"id": f"chatcmpl-{number}", "choices": [choice], "usage": usage}
+        body = json.dumps(plain).encode() if reply.body is None else reply.body
+        with suppress(OSError):  # the other side may have gone
+            handler.send_response(reply.status)
+            for name, value in {"Content-Length": str(len(body)), **reply.headers}.items():
+                handler.send_header(name, value)
+            handler.end_headers()
+            if reply.cut:
+                handler.wfile.write(body[: len(body) // 2])
+                handler.close_connection = True
+            elif reply.drip_s:
+                for place in range(len(body)):
+                    handler.wfile.write(body[place : place + 1])
+                    if self._stop.wait(reply.drip_s):
+                        break
+            else:
+                handler.wfile.write(body)
+
+    def __post_init__(self) -> None:
+        import threading
+
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+
+    @contextmanager
+    def running(self) -> Iterator[ChatServer]:
+        import threading
+        from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def do_GET(self) -> None:
+                server._do(self)
+
+            def do_POST(self) -> None:
+                server._do(self)
+
+            def log_message(self, *args: Any) -> None:
+                """Says nothing."""
+
+        class Quiet(ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 128
+
+            def handle_error(self, *args: Any) -> None:
+                """A connection that the other side left is no fault here."""
+
+        with Quiet(("127.0.0.1", 0), Handler) as http:
+            self.url = f"http://127.0.0.1:{http.server_address[1]}/v1"
+            thread = threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True)
+            thread.start()
+            try:
+                yield self
+            finally:
+                self._stop.set()
+                http.shutdown()
+                thread.join()
+
+
+@pytest.fixture
+def chat_server() -> Iterator[ChatServer]:
+    """A chat server at work; set its `reply`, whose answers are `chat_reply(...)`."""
+    with ChatServer().running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def chat_reply() -> Callable[..., Reply]:
+    return Reply
