@@ -194,7 +194,7 @@ def _stage_shares(run: Run, decoder: CountingDecoder) -> dict[str, float]:
                 began = time.process_time()
                 shown = frames.of(clip, stage.frames) if stage.frames else None
                 made = time.process_time()
-                answer = annotate.measured_rows(stage, models[stage.name], [(clip, shown)])[0]
+                answer = annotate.measured(stage, models[stage.name], clip, shown)
                 spent["frames out of the proxy"] += made - began
                 spent[stage.name] += time.process_time() - made
                 if not isinstance(answer, ClipError):

@@ -29,9 +29,10 @@ def printable(text: str) -> str:
 
 
 class Bar(Protocol):
-    """What a step tells of how far it has come."""
+    """What a step tells of how far it has come, and what more there is to say of it."""
 
     def update(self, n: float) -> Any: ...
+    def note(self, text: str) -> None: ...
 
 
 class Progress:
@@ -63,7 +64,9 @@ class Progress:
             return
         from tqdm import tqdm
 
-        shape = "{desc} {percentage:3.0f}% {n:.0f}/{total:.0f}{unit} [{elapsed}<{remaining}, {rate_fmt}]"
+        shape = (
+            "{desc} {percentage:3.0f}% {n:.0f}/{total:.0f}{unit} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
+        )
         with tqdm(
             total=total,
             desc=f"{label:<10}",
@@ -73,7 +76,20 @@ class Progress:
             dynamic_ncols=True,
             bar_format=shape,
         ) as bar:
-            yield bar
+            yield OnTerminal(bar)
+
+
+@dataclass
+class OnTerminal:
+    """Progress as a bar that moves."""
+
+    bar: Any
+
+    def update(self, n: float) -> None:
+        self.bar.update(n)
+
+    def note(self, text: str) -> None:
+        self.bar.set_postfix_str(text, refresh=False)
 
 
 @dataclass
@@ -86,6 +102,7 @@ class Lines:
     unit: str
     clock: Callable[[], float]
     done: float = 0.0
+    noted: str = ""
 
     def __post_init__(self) -> None:
         self._began = self._said = self.clock()
@@ -95,6 +112,10 @@ class Lines:
         if self.done < self.total and self.clock() - self._said >= LINE_EVERY_S:
             self._said = self.clock()
             self.say(self._line())
+
+    def note(self, text: str) -> None:
+        """Said with every line from now on."""
+        self.noted = text
 
     def end(self) -> None:
         """The last line, when the step has come to its end."""
@@ -106,4 +127,4 @@ class Lines:
         rate = f"{self.done / spent_s:.1f} {self.unit}/s" if spent_s > 0 else ""
         left = f", {spent_s / share - spent_s:.0f} s left" if 0 < share < 1 else ""
         text = f"{self.done:.0f}/{self.total:.0f} {self.unit} in {spent_s:.0f} s, {rate}{left}"
-        return f"{self.label:<10} {share:4.0%} {text}"
+        return f"{self.label:<10} {share:4.0%} {text}{', ' if self.noted else ''}{self.noted}"

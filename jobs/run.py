@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs import flow
 from jobs.config import Config, ConfigError
 from jobs.pointer import Pointer, read_pointer, write_pointer
 from jobs.progress import Progress
@@ -26,6 +27,7 @@ from pipeline.runner import Done, Pool
 from pipeline.sources import Sources
 from pipeline.stage import Stage, fingerprint
 from pipeline.store import Entry, Failure, Output, StorageError, Store
+from pipeline.stream import Stream, lines
 from pipeline.weights import load_catalogue
 
 U = TypeVar("U")
@@ -200,7 +202,8 @@ class Run:
     def annotate(self, names: Sequence[str], label: str = "annotate", retry: bool = False) -> None:
         """Runs the named stages over every part that does not have them yet."""
         stages = [planned for planned in self.planned if planned.stage.name in names]
-        for _, chosen in groupby(stages, key=lambda planned: planned.stage.gpus > 0):
+        # One that is at many clips at once has workers of its own: its model may fill a GPU.
+        for _, chosen in groupby(stages, key=lambda one: one.stage.streams and one.stage.name):
             self._annotate(list(chosen), label, retry)
 
     def _annotate(self, chosen: Sequence[Planned], label: str, retry: bool) -> None:
@@ -214,8 +217,13 @@ class Run:
         for unit in units:
             for planned in read:
                 self.entry(planned.step, unit.name, "annotate")  # says what to run first where it is missing
-        rows = {part.name: part.output.rows for part in self.parts}
-        self._work(task, units, "clips", sum(rows[unit.name] for unit in units), label)
+        sizes = {part.name: part.output.rows for part in self.parts}
+        rows = [sizes[unit.name] for unit in units]
+        if chosen[0].stage.streams:
+            name = chosen[0].stage.name
+            self._work(Stream(task), lines(units, rows), "clips", sum(rows), name)
+        else:
+            self._work(task, units, "clips", sum(rows), label)
         for planned in chosen:
             self._describe(planned)
 
@@ -342,12 +350,16 @@ class Run:
             return
         began = time.monotonic()
         notes: list[Done] = []
+        flowed: Counter[str] = Counter()
         with self.progress.bar(label, total, count) as bar:
 
             def observe(_: U, done: Done) -> None:
                 self.did[label] += 1
-                bar.update(done.counts.get(count, 0))
                 notes.append(done)
+                if done.flow:
+                    flowed.update(done.flow)
+                    bar.note(", ".join(flow.said(flowed, time.monotonic() - began)))
+                bar.update(done.counts.get(count, 0))
 
             try:
                 runner.run(task, units, self.pool, observe)
@@ -360,12 +372,14 @@ class Run:
         """Adds a step's timings to `timings/`: the one place of a run where clocks show."""
         seconds: Counter[str] = Counter()
         counts: Counter[str] = Counter()
+        flowed: Counter[str] = Counter()
         for done in notes:
             seconds.update(done.seconds)
             counts.update(done.counts)
+            flowed.update(done.flow)
         workers = cpus() if self.pool.workers is None else self.pool.workers
         about: dict[str, Any] = {"label": label, "wall_s": wall_s, "workers": workers}
-        about |= {"seconds": dict(seconds), "counts": dict(counts)}
+        about |= {"seconds": dict(seconds), "counts": dict(counts), "flow": dict(flowed)}
         self.store.put_text(
             f"timings/{time.time_ns()}-{label.replace(' ', '-')}.json",
             json.dumps(about, sort_keys=True) + "\n",
@@ -381,34 +395,49 @@ class Part:
     group: scan.Group
 
 
-def all_stages() -> tuple[Stage, ...]:
-    """Every stage that rushes has, with default settings, each after those that it requires."""
-    import captioner
+def all_stages(captioner: str = "embedded") -> tuple[Stage, ...]:
+    """Every stage of a run with this captioner, with default settings, each after those that it requires."""
+    import captioner as captioning
     import filters
 
-    return (*filters.STAGES, *captioner.STAGES)
+    model = captioner != "embedded"
+    return (*filters.STAGES, *(captioning.MODEL_STAGES if model else captioning.STAGES))
 
 
 def caption_names() -> tuple[str, ...]:
-    """The stages that `rushes caption` runs; all others belong to `rushes annotate`."""
+    """The stages that `rushes caption` runs, whoever captions; all others belong to `rushes annotate`."""
     import captioner
 
-    return tuple(stage.name for stage in captioner.STAGES)
+    return tuple(dict.fromkeys(stage.name for stage in (*captioner.STAGES, *captioner.MODEL_STAGES)))
 
 
 def chosen_stages(config: Config) -> list[Stage]:
     """The stages that the settings name (all by default) and those that these and dedup require, in order."""
     from filters import dedup
 
-    stages = {stage.name: stage for stage in all_stages()}
-    unknown = sorted((set(config.stages) | set(config.stage)) - set(stages))
+    stages = {stage.name: stage for stage in all_stages(config.captioner)}
+    known = {*stages, *caption_names()}
+    unknown = sorted((set(config.stages) | set(config.stage)) - known)
     if unknown:
-        raise ConfigError(f"unknown stage '{unknown[0]}'; known are {', '.join(stages)}")
+        raise ConfigError(f"unknown stage '{unknown[0]}'; known are {', '.join(sorted(known))}")
+    if asleep := sorted(set(config.stages) - set(stages)):
+        raise ConfigError(f'the stage \'{asleep[0]}\' needs captioner = "vllm" or "server"')
     # What a stage requires may depend on its settings.
-    stages = {name: config.configured(stage) for name, stage in stages.items()}
+    stages = {name: _asking(config.configured(stage), config) for name, stage in stages.items()}
     wanted = set(config.stages) or set(stages)
     wanted |= {n for n, stage in stages.items() if set(dedup.COLUMNS) & set(stage.columns.names)}
     for name in reversed(stages):
         if name in wanted:
             wanted |= set(stages[name].requires)
     return [stage for name, stage in stages.items() if name in wanted]
+
+
+def _asking(stage: Stage, config: Config) -> Stage:
+    """The stage of a vision-language model with the engine that the captioner is."""
+    from captioner.vlm import VlmCaptioner
+
+    if not isinstance(stage, VlmCaptioner):
+        return stage
+    if config.stage.get(stage.name, {}).get("engine", config.captioner) != config.captioner:
+        raise ConfigError(f"stage.vlm.engine is '{stage.engine}', but captioner is '{config.captioner}'")
+    return replace(stage, engine=config.captioner)

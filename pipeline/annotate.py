@@ -1,4 +1,4 @@
-"""Stages over the clips of a part: each clip's frames are fetched once and shown to every stage."""
+"""Stages over the clips of a part, one by one: each clip's frames are fetched once and shown to every stage."""
 
 from __future__ import annotations
 
@@ -11,17 +11,14 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.clip import CLIPS, Clip
-from pipeline.frames import PROXY, Decoder, Limits, Sample, VideoIndex, batch_from_samples
+from pipeline.frames import PROXY, Decoder, Limits, Sample, VideoIndex, batch_from_samples, thinned
 from pipeline.ingest import Hands
 from pipeline.reasons import MediaError, Reason
 from pipeline.runner import Done
 from pipeline.scan import Span, read_proxy
 from pipeline.sources import Fetcher
-from pipeline.stage import ClipError, FrameBatch, FrameSpec, Row, Stage
+from pipeline.stage import ClipError, FrameBatch, FrameSpec, Row, Stage, StageDied
 from pipeline.store import Entry, Failure, Store
-
-BATCH = 16
-"""Clips handed to a GPU stage at once."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +73,6 @@ class Annotate:
     backend: str = "pyav"
     """Which decoder reads frames that the proxy does not have."""
 
-    @property
-    def gpus(self) -> float:
-        return max((planned.stage.gpus for planned in self.stages), default=0)
-
     def open(self) -> Bench:
         models = {planned.stage.name: planned.stage.load() for planned in self.stages}
         return Bench(Decoder(self.limits, self.backend), Fetcher(), models)
@@ -90,62 +83,33 @@ class Annotate:
     def run(self, state: Bench, unit: Unit, poison: Mapping[str, int]) -> Iterator[str | Done]:
         clips = [Clip(**row) for row in self.store.table(unit.clips_path, CLIPS.names).to_pylist()]
         todo = [planned for planned in self.stages if planned.stage.name in unit.todo]
-        known = self._known(unit, todo)
+        known = self.known(unit, todo)
         frames = Frames(self.store, unit, state.decoder, state.fetcher)
         clock: dict[str, float] = {}
-        kept = self._kept(unit, todo)
+        kept = self.kept(unit, todo)
         rows: dict[str, dict[str, Row | ClipError]] = {planned.stage.name: {} for planned in todo}
-        for batch in batches(clips, BATCH if self.gpus else 1, poison):
-            yield item_of(batch)
+        for clip in clips:
+            yield clip.clip_id
             frames.forget()
             for planned in todo:
                 name = planned.stage.name
-                asked = [clip for clip in batch if clip.clip_id not in kept[name]]
-                began = time.thread_time() - frames.seconds  # the making of frames has a line of its own
-                answers = self._answers(planned.stage, state, asked, frames, known, poison)
-                clock[name] = clock.get(name, 0.0) + time.thread_time() - frames.seconds - began
-                rows[name] |= answers
-                for clip in batch:
-                    answer = kept[name].get(clip.clip_id, answers.get(clip.clip_id))
-                    if answer is not None and not isinstance(answer, ClipError):
-                        known.setdefault(name, {})[clip.clip_id] = answer
+                answer: Row | ClipError | None = kept[name].get(clip.clip_id)
+                if answer is None:
+                    began = time.thread_time() - frames.seconds  # the making of frames has a line of its own
+                    answer = rows[name][clip.clip_id] = _answer(
+                        planned.stage, state.models[name], clip, frames, known, poison
+                    )
+                    clock[name] = clock.get(name, 0.0) + time.thread_time() - frames.seconds - began
+                if not isinstance(answer, ClipError):
+                    known.setdefault(name, {})[clip.clip_id] = answer
         failed = 0
         for planned in todo:
-            failed += self._commit(planned, unit, clips, kept[planned.stage.name], rows[planned.stage.name])
+            failed += self.commit(planned, unit, clips, kept[planned.stage.name], rows[planned.stage.name])
         clock["frames"] = frames.seconds
         seconds = sum(clip.duration_s for clip in clips)
         yield Done({"clips": len(clips), "video_s": seconds, "failed": failed}, clock)
 
-    def _answers(
-        self,
-        stage: Stage,
-        state: Bench,
-        clips: Sequence[Clip],
-        frames: Frames,
-        known: Mapping[str, Mapping[str, Row]],
-        poison: Mapping[str, int],
-    ) -> dict[str, Row | ClipError]:
-        """The stage's answer for each clip; a clip without frames or without an upstream row gets an error."""
-        answers: dict[str, Row | ClipError] = {}
-        ready: list[tuple[Clip, FrameBatch | None]] = []
-        for clip in clips:
-            try:
-                if clip.clip_id in poison:
-                    raise ClipError(f"{poison[clip.clip_id]} workers died on it", Reason.WORKER_DIED)
-                upstream = _upstream(stage, clip, known)
-                shown = frames.of(clip, stage.frames) if stage.frames else None
-                ready.append((dataclasses.replace(clip, upstream=upstream), shown))
-            except ClipError as error:
-                answers[clip.clip_id] = error
-            except MediaError as error:
-                answers[clip.clip_id] = ClipError(error.message, error.reason)
-        if ready:
-            measured = measured_rows(stage, state.models[stage.name], ready)
-            for (clip, _), answer in zip(ready, measured, strict=True):
-                answers[clip.clip_id] = answer
-        return answers
-
-    def _known(self, unit: Unit, todo: Sequence[Planned]) -> dict[str, dict[str, Row]]:
+    def known(self, unit: Unit, todo: Sequence[Planned]) -> dict[str, dict[str, Row]]:
         """Rows of stages that are done already and that a stage of `todo` requires."""
         wanted = {name for planned in todo for name in planned.stage.requires} - {p.stage.name for p in todo}
         return {
@@ -154,7 +118,7 @@ class Annotate:
             if planned.stage.name in wanted
         }
 
-    def _kept(self, unit: Unit, todo: Sequence[Planned]) -> dict[str, dict[str, Row]]:
+    def kept(self, unit: Unit, todo: Sequence[Planned]) -> dict[str, dict[str, Row]]:
         """On a retry, the rows of each stage that did not fail the last time."""
         if not unit.retry:
             return {planned.stage.name: {} for planned in todo}
@@ -171,7 +135,7 @@ class Annotate:
             if row["error_reason"] is None
         }
 
-    def _commit(
+    def commit(
         self,
         planned: Planned,
         unit: Unit,
@@ -202,36 +166,51 @@ class Annotate:
         return len(failures)
 
 
-def item_of(batch: Sequence[Clip]) -> str:
-    """What a worker names before it touches this batch."""
-    first = batch[0].clip_id
-    return first if len(batch) == 1 else f"{first}+{len(batch) - 1}"
+def _answer(
+    stage: Stage,
+    model: Any,
+    clip: Clip,
+    frames: Frames,
+    known: Mapping[str, Mapping[str, Row]],
+    poison: Mapping[str, int],
+) -> Row | ClipError:
+    made = shown_to(stage, clip, frames, known, poison)
+    return made if isinstance(made, ClipError) else measured(stage, model, *made)
 
 
-def batches(clips: Sequence[Clip], size: int, poison: Mapping[str, int]) -> Iterator[Sequence[Clip]]:
-    """The clips by `size`; those of a batch that took workers with it come one by one, to find the one that does."""
-    for start in range(0, len(clips), size):
-        batch = clips[start : start + size]
-        if len(batch) > 1 and item_of(batch) in poison:
-            yield from ([clip] for clip in batch)
-        else:
-            yield batch
+def measured(stage: Stage, model: Any, clip: Clip, shown: FrameBatch | None) -> Row | ClipError:
+    """The stage's answer for one clip.
 
-
-def measured_rows(
-    stage: Stage, model: Any, ready: Sequence[tuple[Clip, FrameBatch | None]]
-) -> list[Row | ClipError]:
-    """The stage's answers; whatever it raises beside ClipError becomes the error of the one clip it raised on.
-
-    The one place where any exception is caught: a stage may wrap any library, and a clip that trips one must cost
-    neither its neighbours nor the job.
+    Whatever it raises beside StageDied becomes the clip's error: a stage may wrap any library, and a clip that trips
+    one must cost neither its neighbours nor the job. `pipeline.stream` does the same for clips measured together.
     """
     try:
-        return stage.measure_batch(model, [clip for clip, _ in ready], [shown for _, shown in ready])
+        (answer,) = stage.measure_batch(model, [clip], [shown])
+    except StageDied:
+        raise
     except Exception as error:
-        if len(ready) == 1:
-            return [ClipError(f"{type(error).__name__}: {error}")]
-        return [answer for one in ready for answer in measured_rows(stage, model, [one])]
+        return ClipError(f"{type(error).__name__}: {error}")
+    return answer
+
+
+def shown_to(
+    stage: Stage,
+    clip: Clip,
+    frames: Frames,
+    known: Mapping[str, Mapping[str, Row]],
+    poison: Mapping[str, int],
+) -> tuple[Clip, FrameBatch | None] | ClipError:
+    """The clip with the rows that the stage requires, and its frames; an error where one of these is missing."""
+    try:
+        if clip.clip_id in poison:
+            raise ClipError(f"{poison[clip.clip_id]} workers died on it", Reason.WORKER_DIED)
+        upstream = _upstream(stage, clip, known)
+        shown = frames.of(clip, stage.frames) if stage.frames else None
+    except ClipError as error:
+        return error
+    except MediaError as error:
+        return ClipError(error.message, error.reason)
+    return dataclasses.replace(clip, upstream=upstream), shown
 
 
 def _upstream(stage: Stage, clip: Clip, known: Mapping[str, Mapping[str, Row]]) -> dict[str, Row]:
@@ -275,12 +254,13 @@ class Frames:
         span = (clip.start_frame, clip.end_frame)
         video = self._videos[clip.video_id]
         index = VideoIndex.from_row(video)
-        if spec in PROXY:
+        layer = dataclasses.replace(spec, most=None)
+        if layer in PROXY:
             reach = clip.end_frame - (1 if spec.pair else 0)  # both frames of a pair lie in the clip
-            samples = self._layer(clip, PROXY.index(spec))
+            samples = self._layer(clip, PROXY.index(layer))
             inside = [sample for sample in samples if clip.start_frame <= sample.frame < reach]
             if inside:
-                return batch_from_samples(inside, spec, index, span)
+                return batch_from_samples(thinned(inside, spec.most), spec, index, span)
         return self._decoder.read(self._fetcher.source(video), index, [span], spec)[0]
 
     def _layer(self, clip: Clip, layer: int) -> list[Sample]:

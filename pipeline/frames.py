@@ -42,7 +42,9 @@ MOTION = FrameSpec(every_s=0.515, short_side_px=144, gray=True, pair=True)
 frames (12 in 24, 24 in 30 ...), so that pairs meet every place of them: at half a second they met one alone. Ours."""
 DETAIL = FrameSpec(every_s=2.0, patch_px=384)
 """How sharp it is: RGB, the central square at the source's resolution."""
-PROXY: tuple[FrameSpec, ...] = (VIEW, MOTION, DETAIL)
+TREMBLE = FrameSpec(every_s=0.08, short_side_px=36, gray=True)
+"""How it shakes: tiny luma pictures, twice as often as a hand's tremor and a knock of a quarter second need. Ours."""
+PROXY: tuple[FrameSpec, ...] = (VIEW, MOTION, DETAIL, TREMBLE)
 """The layers that a scan keeps."""
 THUMB_W, THUMB_H = 48, 27
 """Pixels of a thumbnail: what TransNetV2 looks at (arXiv 2008.04838, section 3)."""
@@ -181,7 +183,17 @@ def shown_frames(index: VideoIndex, spec: FrameSpec, start: int, end: int) -> li
     last = end - 1 if spec.pair else end
     if last <= start:
         return []
-    return grid_frames(index, spec.every_s, start, last) or [min((start + end - 1) // 2, last - 1)]
+    grid = grid_frames(index, spec.every_s, start, last) or [min((start + end - 1) // 2, last - 1)]
+    return thinned(grid, spec.most)
+
+
+def thinned(items: Sequence[T], most: int | None) -> list[T]:
+    """At most `most` of the items (all when None), spread evenly, the first and the last included."""
+    if most is None or len(items) <= most:
+        return list(items)
+    if most == 1:
+        return [items[(len(items) - 1) // 2]]
+    return [items[(2 * i * (len(items) - 1) + most - 1) // (2 * (most - 1))] for i in range(most)]
 
 
 def shown_size(index: VideoIndex, spec: FrameSpec) -> tuple[int, int]:

@@ -36,6 +36,7 @@ class Reason(StrEnum):
     STAGE_ERROR = "stage_error"  # a stage could not measure this clip
     NOT_FINITE = "not_finite"  # a model returned NaN or infinity
     CAPTION_INVALID = "caption_invalid"  # the captioner's answer does not fit the schema
+    ENGINE_FAILED = "engine_failed"  # the captioning engine or its server gave no answer
     WORKER_DIED = "worker_died"  # the worker process died on it more often than allowed
     # sharding
     ENCODE_ERROR = "encode_error"  # the clip could not be encoded

@@ -3,7 +3,8 @@
 A unit is a name and a few plain values; the worker writes its files and its ledger entry itself, so what a dead driver
 had finished stays finished. One unit is in flight a worker and Ray's own retries are off: a crash costs one unit one
 attempt and no neighbour anything. A worker names each item before it touches it; the item that was named when the
-worker died is put aside after `MAX_DEATHS` deaths and recorded as failed, and its neighbours go on.
+worker died is put aside after `MAX_DEATHS` deaths and recorded as failed, and its neighbours go on. A worker that is
+at many items at once names them together (`Several`), and takes them apart once it has died of them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
+
+from pipeline.stage import WorkerSpent
 
 MAX_DEATHS = 3
 """Workers that one item may take with it before it is recorded as failed."""
@@ -29,13 +32,23 @@ U = TypeVar("U")
 V = TypeVar("V", contravariant=True)
 
 
+class Several(str):
+    """A name for items that a worker is at together: after one death of them they come in `poison`."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Done:
-    """What a worker says at the end of a unit."""
+    """What a worker says at the end of a unit, or of a part of one."""
 
     counts: Mapping[str, float] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     """CPU or wall seconds by label, for the report's timings; never part of a run's output."""
+    flow: Mapping[str, float] = field(default_factory=dict)
+    """What an engine has done and how long it waited (pipeline.stream); for the report's timings, too."""
+    left: Any = None
+    """What of the unit is still to be done, where that is not all or nothing: another unit."""
 
 
 class Task(Protocol[V]):
@@ -50,7 +63,7 @@ class Task(Protocol[V]):
     def name(self, unit: V) -> str: ...
     def run(self, state: Any, unit: V, poison: Mapping[str, int]) -> Iterator[str | Done]:
         """Does one unit: yields each item's id before touching it, then Done. Items in `poison` (id: worker deaths)
-        are not touched but recorded as failed."""
+        are not touched but recorded as failed; those of a `Several` in it are touched with care."""
         ...
 
 
@@ -80,13 +93,51 @@ def run(
         _RayRun(task, units, pool, observe).run()
 
 
+class Deaths:
+    """How many workers have died of each item, by unit."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, Counter[str]] = {}
+
+    def add(self, unit: str, item: str) -> int:
+        """One more; gives their number."""
+        counted = self._of.setdefault(unit, Counter())
+        counted[item] += 1
+        return counted[item]
+
+    def move(self, unit: str, left: str) -> None:
+        """What was counted for a unit holds for what is left of it."""
+        if unit in self._of:
+            self._of[left] = self._of[unit]
+
+    def poison(self, unit: str) -> dict[str, int]:
+        """What the unit's next worker is told."""
+        counted: Mapping[str, int] = self._of.get(unit, {})
+        return {item: n for item, n in counted.items() if isinstance(item, Several) or n >= MAX_DEATHS}
+
+
 def _run_here(task: Task[U], units: Sequence[U], observe: Callable[[U, Done], None]) -> None:
+    deaths = Deaths()
+    waiting = deque(units)
     state = task.open()
     try:
-        for unit in units:
-            for event in task.run(state, unit, {}):
-                if isinstance(event, Done):
+        while waiting:
+            unit, item = waiting.popleft(), ""
+            try:
+                for event in task.run(state, unit, deaths.poison(task.name(unit))):
+                    if not isinstance(event, Done):
+                        item = event
+                        continue
                     observe(unit, event)
+                    if event.left is not None:
+                        deaths.move(task.name(unit), task.name(event.left))
+                        unit = event.left
+            except WorkerSpent:
+                if deaths.add(task.name(unit), item) >= MAX_DEATHS and not item:
+                    raise
+                waiting.appendleft(unit)
+                close(state)
+                state = task.open()
     finally:
         close(state)
 
@@ -107,7 +158,10 @@ class Worker:
     def do(self, unit: Any, poison: Mapping[str, int]) -> Iterator[str | Done]:
         if not self._opened:
             self._opened.append(self._task.open())
-        yield from self._task.run(self._opened[0], unit, poison)
+        try:
+            yield from self._task.run(self._opened[0], unit, poison)
+        except WorkerSpent:
+            os._exit(os.EX_SOFTWARE)  # as if it had died of the item: the runner starts another
 
     def here(self) -> None:
         """Answers once the process is up."""
@@ -118,10 +172,13 @@ class Worker:
 
 
 def actor_options(task: Task[Any]) -> dict[str, Any]:
-    """What Ray is asked for a worker of this task: a CPU, and the share of a GPU that the task's stages hold."""
+    """What Ray is asked for a worker of this task: a CPU, the GPUs that its stages hold, and their interpreter."""
     options: dict[str, Any] = {"num_cpus": 1, "max_restarts": 0, "max_task_retries": 0}
-    gpus = getattr(task, "gpus", 0)
-    return options | ({"num_gpus": gpus} if gpus else {})
+    if gpus := getattr(task, "gpus", 0):
+        options["num_gpus"] = gpus
+    if python := getattr(task, "python", ""):
+        options["runtime_env"] = {"py_executable": python}
+    return options
 
 
 class WorkerError(Exception):
@@ -165,7 +222,7 @@ class _RayRun(Generic[U]):
         self._waiting = deque(units)
         self._workers = min(pool.workers or cpus(), len(units))
         self._observe = observe
-        self._deaths: dict[str, Counter[str]] = {}
+        self._deaths = Deaths()
         self._stillborn = 0
         self._starting: dict[Any, Any] = {}
         self._idle: list[Any] = []
@@ -204,7 +261,7 @@ class _RayRun(Generic[U]):
         self._starting[actor.here.remote()] = actor
 
     def _launch(self, actor: Any, unit: U) -> None:
-        poison = {i: n for i, n in self._deaths.get(self._task.name(unit), {}).items() if n >= MAX_DEATHS}
+        poison = self._deaths.poison(self._task.name(unit))
         # One unread event at most: the worker waits at each name until it is read here, so that the item which kills
         # it is always the last one heard.
         options = {"num_returns": "streaming", "_generator_backpressure_num_objects": 1}
@@ -255,17 +312,19 @@ class _RayRun(Generic[U]):
             raise WorkerError(str(error.cause or error)) from (error.cause or error)
         else:
             flight.heard = time.monotonic()
-            if isinstance(event, Done):
-                self._observe(flight.unit, event)
-            else:
+            if not isinstance(event, Done):
                 flight.item = event
+                return
+            self._observe(flight.unit, event)
+            if event.left is not None:
+                self._deaths.move(self._task.name(flight.unit), self._task.name(event.left))
+                flight.unit = event.left
 
     def _bury(self, flight: _Flight[U]) -> None:
         """A new actor for one that died; its unit goes back to the head of the queue."""
         del self._flights[flight.events]
-        deaths = self._deaths.setdefault(self._task.name(flight.unit), Counter())
-        deaths[flight.item or ""] += 1
-        if deaths[""] >= MAX_DEATHS:
+        item = flight.item or ""
+        if self._deaths.add(self._task.name(flight.unit), item) >= MAX_DEATHS and not item:
             raise WorkerError(
                 f"{self._task.label}: {MAX_DEATHS} workers died before they touched an item of unit "
                 f"{self._task.name(flight.unit)}: see the Ray logs, or run with --workers 0"

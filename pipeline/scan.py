@@ -154,7 +154,8 @@ class Scan:
 
     @property
     def fingerprint(self) -> str:
-        layers = [asdict(spec) for spec in PROXY]
+        # `most` is left out: a layer holds every frame of its grid.
+        layers = [{k: v for k, v in asdict(spec).items() if k != "most"} for spec in PROXY]
         return fingerprint("scan", VERSION, TransNet.fingerprint(), self.precision, self.backend, layers)
 
     @property

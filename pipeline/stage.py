@@ -7,8 +7,9 @@ import hashlib
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -20,6 +21,8 @@ from pipeline.reasons import Reason
 
 Row = Mapping[str, Any]
 """One value a column of the stage; a column that does not apply to this clip is None."""
+BATCH = 16
+"""Clips that a GPU stage is handed at once, unless it says how many it wants."""
 
 
 class ClipError(Exception):
@@ -32,6 +35,14 @@ class ClipError(Exception):
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"
+
+
+class StageDied(Exception):
+    """What a stage works with is gone (a server, a GPU's process): no clip is at fault, and the run stops."""
+
+
+class WorkerSpent(StageDied):
+    """The worker's process can do no more, but another can: it is replaced, as when it had died of an item."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,8 @@ class FrameSpec:
     """One luma channel instead of RGB."""
     pair: bool = False
     """Also the frame that follows each one: what optical flow needs."""
+    most: int | None = None
+    """At most so many of them, spread evenly over the clip, the first and the last included. Not for pairs."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +102,21 @@ class Stage(ABC):
     gpus: ClassVar[float] = 0
     """Share of a GPU that one worker of this stage holds."""
 
+    @property
+    def window(self) -> int:
+        """Clips that it is at together; 1: it gets them one by one."""
+        return BATCH if self.gpus else 1
+
+    @property
+    def streams(self) -> bool:
+        """Whether it has workers of its own and `measure_stream` is asked; else it shares frames with other stages."""
+        return self.window > 1 or self.gpus > 0
+
+    @property
+    def python(self) -> str:
+        """The interpreter of the environment that its workers need on Ray; empty: the one of the command."""
+        return ""
+
     def load(self) -> Any:
         """Loads models, once per worker; handed back as `state`. Heavy imports live here."""
         return None
@@ -116,6 +144,23 @@ class Stage(ABC):
             except ClipError as error:
                 answers.append(error)
         return answers
+
+    def measure_stream(
+        self, state: Any, clips: Iterable[tuple[Clip, FrameBatch | None]]
+    ) -> Iterator[tuple[str, Row | ClipError]]:
+        """The id and the answer of each clip, in any order, each as it is known; by default in full batches.
+
+        Override it to keep an engine at work: `clips` makes the next frames while this works. Whatever it raises
+        beside ClipError and StageDied is looked for in the clips that it has taken and not answered, one by one.
+        """
+        waiting = iter(clips)
+        while batch := list(islice(waiting, self.window)):
+            answers = self.measure_batch(state, [clip for clip, _ in batch], [shown for _, shown in batch])
+            yield from zip((clip.clip_id for clip, _ in batch), answers, strict=True)
+
+    def tally(self, state: Any) -> Mapping[str, float]:
+        """What its engine has done since it was loaded (docs/engines.md): `answers`, `output_tokens`, `idle_s`, ..."""
+        return {}
 
     def settings(self) -> dict[str, Any]:
         """The fields by name, as plain JSON values."""

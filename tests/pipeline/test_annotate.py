@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pytest
 
-from pipeline.annotate import BATCH, Annotate, Planned, Unit, batches, item_of
+from pipeline.annotate import Annotate, Planned, Unit
 from pipeline.clip import CLIPS, VIDEOS, Clip, span_id
 from pipeline.frames import MOTION, VIEW, Decoder
 from pipeline.ingest import digest_of
@@ -59,12 +59,6 @@ class Pairs(Count):
 
     name: ClassVar[str] = "pairs"
     frames: ClassVar[FrameSpec | None] = MOTION
-
-
-@dataclass(frozen=True)
-class OnGpu(Count):
-    name: ClassVar[str] = "on_gpu"
-    gpus: ClassVar[float] = 1
 
 
 @dataclass(frozen=True)
@@ -182,28 +176,6 @@ def test_an_item_that_kills_workers_fails_alone(unit: tuple[Store, Unit], row: d
     killer = span_id(row["video_id"], 20, 40)
     _, rows, _ = annotated(*unit, Count(), poison={killer: 3})
     assert [r["error_reason"] for r in rows["count"]] == [None, "worker_died", None, None]
-
-
-def test_a_batch_that_kills_workers_comes_apart(unit: tuple[Store, Unit], row: dict[str, Any]) -> None:
-    first = span_id(row["video_id"], *SPANS[0])
-    whole, _, _ = annotated(*unit, OnGpu())
-    assert whole == [f"{first}+3"]
-    store, part = unit
-    killer = span_id(row["video_id"], *SPANS[2])
-    named, rows, _ = annotated(
-        store, replace(part, name="part-1"), OnGpu(), poison={f"{first}+3": 3, killer: 3}
-    )
-    assert named == [span_id(row["video_id"], *span) for span in SPANS]
-    assert [r["error_reason"] for r in rows["on_gpu"]] == [None, None, "worker_died", None]
-
-
-def test_batches_are_full_and_named_by_what_they_hold(row: dict[str, Any]) -> None:
-    clips = [Clip(**clip_row(row, n, n + 1)) for n in range(2 * BATCH + 3)]
-    sizes = [len(batch) for batch in batches(clips, BATCH, {})]
-    assert sizes == [BATCH, BATCH, 3]
-    names = [item_of(batch) for batch in batches(clips, BATCH, {})]
-    assert len(set(names)) == 3
-    assert [len(b) for b in batches(clips, BATCH, {names[1]: 3})] == [BATCH, *[1] * BATCH, 3]
 
 
 def test_only_the_proxies_that_a_clip_lies_in_are_read(row: dict[str, Any], tmp_path: Path) -> None:
