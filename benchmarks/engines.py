@@ -24,9 +24,8 @@ from benchmarks.clock import table
 from filters.aesthetic import Aesthetic
 from filters.scorers.engines import EngineStage
 from filters.video_quality import VideoQuality
-from pipeline.annotate import BATCH
 from pipeline.clip import Clip
-from pipeline.stage import ClipError, FrameBatch, FrameSpec
+from pipeline.stage import BATCH, ClipError, FrameBatch, FrameSpec
 
 CLIP = Clip("c" * 20, "s" * 20, "v" * 20, 0, 120, 0.0, 5.0, 24.0, 1920, 1080)
 ROUNDS = {"cpu": 1, "cuda": 5}

@@ -1,4 +1,5 @@
-"""Embeddings of a few frames, for finding copies and for semantic clusters, with small pictures to confirm them by."""
+"""Embeddings of a few frames, for finding copies and for semantic clusters, with small pictures to confirm them by, and
+the classes that the same network sees."""
 
 from __future__ import annotations
 
@@ -9,10 +10,11 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from filters.base import ModelStage, Rgb, looked_at, one_thread_cv2
+from filters.descriptors.encoded import Encoded
+from filters.descriptors.imagenet import likeliest
 from filters.descriptors.lite0 import Lite0
 from filters.descriptors.sscd import WANTED, load_sscd
 from filters.duplicates.alignment import SIDE_PX, thumb
@@ -27,7 +29,7 @@ Looked = list[tuple[int, Rgb]]
 
 
 class Encoder(Protocol):
-    """What gives a vector of length 1 for a picture, and says who it is."""
+    """What gives a vector of length 1 for a picture, perhaps with classes, and says who it is."""
 
     @property
     def label(self) -> str: ...
@@ -36,7 +38,7 @@ class Encoder(Protocol):
         """Whether pictures of several clips should come in one call: they fill a GPU."""
         ...
 
-    def encode(self, pictures: Sequence[Rgb]) -> npt.NDArray[np.float32]: ...
+    def encode(self, pictures: Sequence[Rgb]) -> Encoded: ...
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,13 @@ class Embedding(ModelStage):
 
     `embedding` has one list a frame of `embedding_frames`, of length 1 but for its rounding to half precision: 128
     values of EfficientNet-Lite0 (Tan and Le 2019), or 512 of SSCD (Pizzi et al. 2022). `embedding_thumbs` are 24 x 24
-    int8 pictures, row by row, by which dedup confirms what vectors suggest.
+    int8 pictures, row by row, by which dedup confirms what vectors suggest. `class_labels` are the ten ImageNet classes
+    likeliest over all frames that are not flat, `class_scores` their mean probabilities; null where all are flat, and
+    with SSCD, which tells none.
     """
 
     name = "embedding"
+    version = 2
     columns = pa.schema(
         [
             pa.field("embedding", pa.list_(pa.list_(pa.float16()))),
@@ -56,6 +61,8 @@ class Embedding(ModelStage):
             pa.field("embedding_flat", pa.list_(pa.bool_())),
             pa.field("embedding_thumbs", pa.list_(pa.binary(SIDE_PX * SIDE_PX))),
             pa.field("embedding_engine", pa.string()),
+            pa.field("class_labels", pa.list_(pa.string())),
+            pa.field("class_scores", pa.list_(pa.float64())),
         ]
     )
     frames = VIEW
@@ -116,10 +123,10 @@ class Embedding(ModelStage):
         if not state.batched:
             return super().measure_batch(state, clips, frames)
         looked = [self._looked(clip, shown) for clip, shown in zip(clips, frames, strict=True)]
-        vectors = state.encode([picture for one in looked for _, picture in one])
+        encoded = state.encode([picture for one in looked for _, picture in one])
         ends = accumulate((len(one) for one in looked), initial=0)
         return [
-            self._answer(state, one, vectors[start:end])
+            self._answer(state, one, encoded.part(start, end))
             for one, (start, end) in zip(looked, pairwise(ends), strict=True)
         ]
 
@@ -128,20 +135,24 @@ class Embedding(ModelStage):
         pictures = looked_at(frames, clip, self.every_s, self.most_frames)
         return [(number, within_bars(picture, border)) for number, picture in pictures]
 
-    def _answer(self, state: Encoder, looked: Looked, vectors: npt.NDArray[np.float32]) -> Row | ClipError:
+    def _answer(self, state: Encoder, looked: Looked, encoded: Encoded) -> Row | ClipError:
         try:
-            return checked(self.columns, self._row(state, looked, vectors))
+            return checked(self.columns, self._row(state, looked, encoded))
         except ClipError as error:
             return error
 
-    def _row(self, state: Encoder, looked: Looked, vectors: npt.NDArray[np.float32]) -> Row:
+    def _row(self, state: Encoder, looked: Looked, encoded: Encoded) -> Row:
         cv2 = one_thread_cv2()
         lumas = [cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY) for _, image in looked]
         small = [cv2.resize(luma, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA) for luma in lumas]
+        flat = [bool(one.std() < self.flat_level) for one in small]
+        labels, scores = likeliest(encoded.classes, flat) or (None, None)
         return {
-            "embedding": vectors.astype(np.float16).astype(np.float64).tolist(),
+            "embedding": encoded.vectors.astype(np.float16).astype(np.float64).tolist(),
             "embedding_frames": [number for number, _ in looked],
-            "embedding_flat": [bool(one.std() < self.flat_level) for one in small],
+            "embedding_flat": flat,
             "embedding_thumbs": [thumb(cv2, luma) for luma in lumas],
             "embedding_engine": state.label,
+            "class_labels": labels,
+            "class_scores": scores,
         }

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
-from filters.base import ModelStage, Rgb, looked_at, one_thread_cv2
-from filters.boxes import BOX, box, most_on_one
+from filters.base import ModelStage, looked_at
+from filters.boxes import BOX, most_on_one
+from filters.detectors.yunet import Yunet, load_yunet
 from pipeline.clip import Clip
 from pipeline.frames import VIEW
 from pipeline.stage import FrameBatch, Row
@@ -47,33 +46,16 @@ class Faces(ModelStage):
     score_min: float = 0.7
     """The detector's own score below which a box is not kept; rows keep the score, so that readers may ask for more."""
 
-    def load(self) -> Any:
-        cv2 = one_thread_cv2()
-        # It warns of every load of a network.
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
-        return cv2, cv2.FaceDetectorYN.create(str(self.weight("face.yunet")), "", (320, 320), self.score_min)
+    def load(self) -> Yunet:
+        return load_yunet(self.weight("face.yunet"), self.score_min, self.short_side_px)
 
-    def measure(self, state: Any, clip: Clip, frames: FrameBatch | None) -> Row:
+    def measure(self, state: Yunet, clip: Clip, frames: FrameBatch | None) -> Row:
         pictures = looked_at(frames, clip, self.every_s, self.most_frames)
         looked = [frame for frame, _ in pictures]
-        faces = [{"frame": n, **face} for n, image in pictures for face in self._detect(state, image)]
+        faces = [{"frame": n, **face} for n, image in pictures for face in state.detect(image)]
         return {
             "face_count": most_on_one(looked, faces),
             "face_height_ratio": max((face["y1"] - face["y0"] for face in faces), default=None),
             "face_frames": looked,
             "faces": faces,
         }
-
-    def _detect(self, state: Any, image: Rgb) -> list[dict[str, Any]]:
-        cv2, detector = state
-        factor = min(1.0, self.short_side_px / min(image.shape[:2]))
-        small = cv2.resize(image[..., ::-1], None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-        height, width = small.shape[:2]
-        detector.setInputSize((width, height))
-        found = detector.detect(small)[1]  # x, y, width, height, five landmarks, score
-        faces = []
-        for row in [] if found is None else sorted(found.tolist(), key=lambda row: (-row[2] * row[3], row)):
-            corners = (row[0], row[1], row[0] + row[2], row[1] + row[3])
-            points = np.array(row[4:14], np.float32) / np.tile(np.array([width, height], np.float32), 5)
-            faces.append({**box(corners, width, height, row[14]), "landmarks": points.tolist()})
-        return faces

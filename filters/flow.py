@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from filters.base import Gray, one_thread_cv2, shown
-from filters.signals.camera_model import Field, fit
+from filters.signals import steps
+from filters.signals.camera_model import Field, Textured, fit, quantile
+from filters.signals.steps import Numbers
 from pipeline.clip import Clip
 from pipeline.frames import MOTION
 from pipeline.stage import FrameBatch, Row, Stage
@@ -20,6 +23,8 @@ SIGNALS = (
     *("flow_time_s", "flow_magnitude", "flow_median", "flow_p95", "flow_still_share", "flow_dx", "flow_dy"),
     *("flow_zoom", "flow_roll_deg_s", "flow_inlier_share", "flow_camera", "flow_residual"),
 )
+MODEL = slice(SIGNALS.index("flow_dx"), SIGNALS.index("flow_inlier_share"))
+"""The camera's part: dx, dy, zoom and roll."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,16 @@ class Flow(Stage):
     `flow_roll_deg_s` its clockwise turn. `flow_still_share` is the share of the picture that does not move,
     `flow_inlier_share` how much of its texture follows the camera (0: no texture to tell). `flow_time_s` counts
     from the start of the clip. Flow: DIS (Kroeger et al. 2016), the ultrafast preset refined to half resolution.
+
+    The `flow_step_` lists have one value less: what happened from one pair's first frame to the next pair's, as the
+    law of a camera that turns and zooms: mean speeds in the units of the pairs', the share of texture that follows it
+    within an eighth of its motion, what is left along and across the motion over the motion's length, and the share of
+    the frame's rim that stayed where it was. Travel leaves parallax along the motion: see filters.signals.travel.
     """
 
     name = "flow"
-    version = 2
-    columns = pa.schema([pa.field(signal, pa.list_(pa.float32())) for signal in SIGNALS])
+    version = 3
+    columns = pa.schema([pa.field(signal, pa.list_(pa.float32())) for signal in (*SIGNALS, *steps.SIGNALS)])
     frames = MOTION
 
     finest_scale: int = 1
@@ -60,32 +70,44 @@ class Flow(Stage):
             raise TypeError("flow needs pairs of frames")
         dis = state.DISOpticalFlow_create(state.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         dis.setFinestScale(self.finest_scale)
-        pairs = zip(batch.times_s, batch.images, batch.following, batch.step_s, strict=True)
+        pairs = zip(batch.images, batch.following, batch.step_s, strict=True)
         least_s = self.step_min_ratio / clip.fps
-        rows = [
-            (float(time_s), *self._pair(state, dis, one, two, max(float(s), least_s)))
-            for time_s, one, two, s in pairs
+        cameras = [self._pair(state, dis, one, two, max(float(s), least_s)) for one, two, s in pairs]
+        rows = [(float(time_s), *row) for time_s, (row, _) in zip(batch.times_s, cameras, strict=True)]
+        dis.setFinestScale(steps.FINEST_SCALE)
+        images = [_large_enough(state, image) for image in batch.images]
+        gaps = [
+            steps.between(
+                *(state, dis, images[i], images[i + 1], rows[i + 1][0] - rows[i][0]),
+                speeds=(rows[i][MODEL], rows[i + 1][MODEL]),
+                textured=cameras[i][1],
+            )
+            for i in range(len(rows) - 1)
         ]
-        # Rounded as they are stored: a stage that requires these reads the same values before and after storing.
-        return {
-            signal: np.array([row[i] for row in rows], np.float32).tolist()
-            for i, signal in enumerate(SIGNALS)
-        }
+        return _lists(SIGNALS, rows) | _lists(steps.SIGNALS, gaps)
 
-    def _pair(self, cv2: Any, dis: Any, one: Gray, two: Gray, step_s: float) -> tuple[float, ...]:
+    def _pair(self, cv2: Any, dis: Any, one: Gray, two: Gray, step_s: float) -> tuple[Numbers, Textured]:
+        """The values of SIGNALS after the time, and where the first picture has texture."""
         one, two = _large_enough(cv2, one), _large_enough(cv2, two)
         height, width = one.shape
         flow: Field = dis.calc(one, two, None)
         length = np.hypot(flow[..., 0], flow[..., 1])
-        median, p95 = np.percentile(length[::2, ::2], (50, 95))
+        quarter = length[::2, ::2].ravel()
+        median, p95 = quantile(quarter, 0.5), quantile(quarter, 0.95)
         camera = fit(cv2, one, flow, self.grid_px, self.inlier_px, self.texture_level)
         side_s = min(width, height) * step_s
-        mean, median, p95 = float(length.mean()) / side_s, float(median) / side_s, float(p95) / side_s
+        mean, median, p95 = float(length.mean()) / side_s, median / side_s, p95 / side_s
         still = float((length < self.still_px).mean())
         dx, dy = camera.dx_px / width / step_s, camera.dy_px / height / step_s
         zoom, roll = camera.zoom / step_s, camera.roll_deg / step_s
         shift, residual = camera.shift_px / side_s, camera.residual_px / side_s
-        return mean, median, p95, still, dx, dy, zoom, roll, camera.inlier_share, shift, residual
+        values = (mean, median, p95, still, dx, dy, zoom, roll, camera.inlier_share, shift, residual)
+        return values, camera.textured
+
+
+def _lists(names: Sequence[str], rows: Sequence[Numbers]) -> dict[str, list[float]]:
+    """The values by name, rounded as they are stored: a stage that requires these reads the same either way."""
+    return {name: np.array([row[i] for row in rows], np.float32).tolist() for i, name in enumerate(names)}
 
 
 def _large_enough(cv2: Any, image: Gray) -> Gray:

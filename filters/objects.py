@@ -24,14 +24,17 @@ class Objects(ModelStage):
     """Boxes of the 80 COCO classes on a few frames, best first within a frame.
 
     `object_frames` lists the frames looked at; `person_count` is the most people on one of them; `object_labels` the
-    labels by their area times score over all frames, largest first.
+    labels by their area times score over all frames, largest first, and `object_evidence` how surely the clip has each:
+    the mean over the frames of its best score there, 0 on a frame without it.
     """
 
     name = "objects"
+    version = 2
     columns = pa.schema(
         [
             pa.field("person_count", pa.int32()),
             pa.field("object_labels", pa.list_(pa.string())),
+            pa.field("object_evidence", pa.list_(pa.float64())),
             pa.field("object_frames", pa.list_(pa.int64())),
             pa.field("objects", pa.list_(OBJECT)),
         ]
@@ -61,12 +64,19 @@ class Objects(ModelStage):
                 corners = box(found.corners_px, width, height, found.score)
                 objects.append({"frame": frame, "label": LABELS[found.label], **corners})
         weight: dict[str, float] = {}
+        best: dict[tuple[str, int], float] = {}
         for one in objects:
+            label, score = one["label"], one["score"]
             area = (one["x1"] - one["x0"]) * (one["y1"] - one["y0"])
-            weight[one["label"]] = weight.get(one["label"], 0.0) + area * one["score"]
+            weight[label] = weight.get(label, 0.0) + area * score
+            best[label, one["frame"]] = max(score, best.get((label, one["frame"]), 0.0))
+        labels = sorted(weight, key=lambda label: (-weight[label], label))
         return {
             "person_count": most_on_one(looked, [one for one in objects if one["label"] == "person"]),
-            "object_labels": sorted(weight, key=lambda label: (-weight[label], label)),
+            "object_labels": labels,
+            "object_evidence": [
+                sum(best.get((label, frame), 0.0) for frame in looked) / len(looked) for label in labels
+            ],
             "object_frames": looked,
             "objects": objects,
         }

@@ -11,7 +11,7 @@ from typing import Any
 
 import filters
 from benchmarks.accuracy.defect import Defect, Pictures
-from pipeline.annotate import measured_rows
+from pipeline.annotate import measured
 from pipeline.clip import Clip
 from pipeline.frames import PROXY, Decoder, VideoIndex, batch_from_samples
 from pipeline.stage import ClipError, Row, Stage
@@ -98,4 +98,4 @@ class Meter:
         if stage.name not in self.models:
             self.models[stage.name] = stage.load()
         ready = dataclasses.replace(clip, upstream=upstream)
-        return measured_rows(stage, self.models[stage.name], [(ready, shown)])[0]
+        return measured(stage, self.models[stage.name], ready, shown)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from benchmarks.accuracy.camera_page import camera
+from benchmarks.accuracy.labels import experts
 from benchmarks.accuracy.results import Measured, Results, verdict
 from benchmarks.accuracy.scores import Share
 from benchmarks.clock import table
@@ -51,6 +53,10 @@ def render(results: Results) -> str:
     parts += [_family(name, ones) for name, ones in results.families().items()]
     if results.duplicates:
         parts.append(_duplicates(results))
+    if results.people:
+        parts.append(experts(results.people))
+    if results.camera:
+        parts.append(camera(results.camera))
     if results.spots:
         pictures = [f"![real clips, {name}](images/accuracy/spot-{name}.jpg)" for name in results.spots]
         parts.append("\n\n".join([SPOT.strip("\n"), *pictures]))

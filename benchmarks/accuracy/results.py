@@ -146,6 +146,10 @@ class Results:
     """Sheets of real clips, by the names that benchmarks.accuracy.spot gives them."""
     duplicates: tuple[Mapping[str, Any], ...] = ()
     """Rows of benchmarks.accuracy.duplicates."""
+    people: tuple[Mapping[str, Any], ...] = ()
+    """Counts of benchmarks.accuracy.people."""
+    camera: tuple[Mapping[str, Any], ...] = ()
+    """Rows of benchmarks.accuracy.camera."""
 
     def families(self) -> dict[str, list[Measured]]:
         found: dict[str, list[Measured]] = {}
@@ -180,7 +184,13 @@ def read(path: Path) -> Results:
     plain = json.loads(path.read_text(encoding="utf-8"))
     defects = tuple(Measured(**{**one, "errors": tuple(one["errors"])}) for one in plain.pop("defects"))
     return Results(
-        plain["clips"], defects, plain["skipped"], tuple(plain["spots"]), tuple(plain["duplicates"])
+        plain["clips"],
+        defects,
+        plain["skipped"],
+        tuple(plain["spots"]),
+        tuple(plain["duplicates"]),
+        tuple(plain.get("people", ())),
+        tuple(plain.get("camera", ())),
     )
 
 

@@ -38,6 +38,13 @@ class Box:
     def centre(self) -> tuple[float, float]:
         return (self.x0 + self.x1) / 2, (self.y0 + self.y1) / 2
 
+    def overlap(self, other: Box) -> float:
+        """Intersection over union."""
+        wide = min(self.x1, other.x1) - max(self.x0, other.x0)
+        high = min(self.y1, other.y1) - max(self.y0, other.y0)
+        shared = max(wide, 0.0) * max(high, 0.0)
+        return shared / max(self.area + other.area - shared, 1e-12)
+
     def holds(self, point: tuple[float, float]) -> bool:
         return self.x0 <= point[0] <= self.x1 and self.y0 <= point[1] <= self.y1
 

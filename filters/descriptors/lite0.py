@@ -7,6 +7,8 @@ The 1,280 pooled features all are positive and mostly lean one way. They are cen
 batch-norm says of them: a channel is ReLU6 of a normal variable with mean beta and deviation gamma, so its mean and its
 deviation are integrals, and no data are needed. Then they are projected onto the `DIMENSIONS` directions in which
 the last convolution spreads white input most (the leading left singular vectors of its weights in those units). Ours.
+
+The network's own last layer says of the same features, at next to no cost, which of ImageNet's classes a picture shows.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filters.base import Rgb, one_thread_cv2
+from filters.descriptors.encoded import Encoded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,6 +60,8 @@ class Lite0:
     mean: Tensor
     projection: Tensor
     """(1280, DIMENSIONS), the scales of the features in it."""
+    classifier: _Conv
+    """(1000, 1280) and (1000,)."""
     label: str = "lite0/1"
     batched: bool = False
     """Whether pictures of several clips in one call are faster; here they are not, and their number would show in
@@ -85,10 +90,11 @@ class Lite0:
             head,
             torch.from_numpy(mean.astype(np.float32)),
             torch.from_numpy(projection),
+            _Conv(state["_fc.weight"], state["_fc.bias"]),
         )
 
-    def encode(self, pictures: Sequence[Rgb]) -> npt.NDArray[np.float32]:
-        """(n, DIMENSIONS) vectors of length 1, one for each RGB picture of any size."""
+    def encode(self, pictures: Sequence[Rgb]) -> Encoded:
+        """DIMENSIONS-long vectors and probabilities of ImageNet's classes, of RGB pictures of any size."""
         import torch
 
         cv2 = one_thread_cv2()
@@ -100,8 +106,8 @@ class Lite0:
             # The lite variants were trained on (value - 127) / 128.
             features = self._features((x.to(torch.float32, memory_format=torch.channels_last) - 127) / 128)
             vectors = (features - self.mean) @ self.projection
-            encoded: npt.NDArray[np.float32] = torch.nn.functional.normalize(vectors).numpy()
-        return encoded
+            scores = torch.nn.functional.linear(features, *self.classifier)
+            return Encoded(torch.nn.functional.normalize(vectors).numpy(), scores.softmax(1).numpy())
 
     def _features(self, x: Tensor) -> Tensor:
         """(n, 1280) pooled features of (n, 3, SIDE_PX, SIDE_PX)."""

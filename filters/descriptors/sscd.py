@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filters.base import Rgb, one_thread_cv2
+from filters.descriptors.encoded import Encoded
 from filters.scorers.checkpoint import read_state
 from pipeline.weights import WeightError
 
@@ -45,8 +46,8 @@ class Sscd:
     label: str
     batched: bool = True
 
-    def encode(self, pictures: Sequence[Rgb]) -> npt.NDArray[np.float32]:
-        """(n, dimensions) vectors of length 1, one for each RGB picture of any size."""
+    def encode(self, pictures: Sequence[Rgb]) -> Encoded:
+        """Vectors of RGB pictures of any size; it knows no classes."""
         import torch
 
         with torch.inference_mode():
@@ -54,7 +55,7 @@ class Sscd:
                 self._encode(pictures[start : start + PICTURES_A_STEP])
                 for start in range(0, len(pictures), PICTURES_A_STEP)
             ]
-        return np.concatenate(parts)
+        return Encoded(np.concatenate(parts), None)
 
     def _encode(self, pictures: Sequence[Rgb]) -> npt.NDArray[np.float32]:
         import torch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -33,6 +33,8 @@ class EngineStage(Stage):
 
     embedded: ClassVar[str]
     """The engine that needs no model."""
+    wanted: ClassVar[Mapping[str, str]] = WANTED
+    """What each engine's `model` is."""
 
     engine: str = ""
     model: str = field(default="", kw_only=True)
@@ -56,18 +58,18 @@ class EngineStage(Stage):
 
     def _digest(self) -> str:
         """The pin, so that what was measured can be looked at where the model is not, or that of the files."""
-        return self.model_sha256.lower() or sha256_of(self._path(), WANTED[self.engine])
+        return self.model_sha256.lower() or sha256_of(self._path(), self.wanted[self.engine])
 
     def _path(self) -> Path:
         if not self.model:
             key = f"stage.{self.name}.model"
-            raise MissingWeight(f'engine = "{self.engine}" needs {key}: {WANTED[self.engine]}')
+            raise MissingWeight(f'engine = "{self.engine}" needs {key}: {self.wanted[self.engine]}')
         return Path(self.model)
 
     def brought(self) -> Model:
         """The model's files and their digest. MissingWeight, WrongDigest: not there, or not the pinned ones."""
         path = self._path()
-        return Model(path, checked_sha256(path, self.model_sha256, WANTED[self.engine]), self.device)
+        return Model(path, checked_sha256(path, self.model_sha256, self.wanted[self.engine]), self.device)
 
     def pinned(self) -> Self:
         """With the model's digest for its pin, so that no worker takes another file of the same name."""

@@ -130,12 +130,15 @@ def load_exported(model: Model) -> Exported:
             f"'{folder}' wants {' and '.join(missing)}: docs/filters.md, Engines, says what is in them"
         )
     page = read_page(folder / "scorer.toml")
-    network = Exported(page, _session(folder / "model.onnx", model.device), model.label(f"onnx/{page.label}"))
+    network = Exported(
+        page, open_session(folder / "model.onnx", model.device), model.label(f"onnx/{page.label}")
+    )
     _try(network, folder)
     return network
 
 
-def _session(path: Path, device: str) -> Any:
+def open_session(path: Path, device: str) -> Any:
+    """An onnxruntime session of one thread on a device, "cpu" or "cuda". WeightError: it cannot be had, and why."""
     import onnxruntime
 
     provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
@@ -146,8 +149,8 @@ def _session(path: Path, device: str) -> Any:
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
-    except _faults() as error:
-        raise WeightError(f"'{path}' cannot be loaded: {_sentence(error)}") from None
+    except faults() as error:
+        raise WeightError(f"'{path}' cannot be loaded: {sentence(error)}") from None
     if provider not in session.get_providers():
         raise WeightError("onnxruntime could not use the GPU: its CUDA libraries are missing")
     return session
@@ -156,19 +159,19 @@ def _session(path: Path, device: str) -> Any:
 def _try(network: Exported, folder: Path) -> None:
     """WeightError: the network does not take two at once, or gives something else than a score for each."""
     black = np.zeros((1, 16, 16, 3), np.uint8)
-    faults: tuple[type[Exception], ...] = (*_faults(), ValueError)
+    caught: tuple[type[Exception], ...] = (*faults(), ValueError)
     try:
         ends = len(network.session.get_inputs()), len(network.session.get_outputs())
         if ends != (1, 1):
             raise ValueError(f"it has {ends[0]} inputs and {ends[1]} outputs, not one of each")
         network._step([black, black])
-    except faults as error:
+    except caught as error:
         raise WeightError(
-            f"'{folder}/model.onnx' does not take what scorer.toml says, two at once: {_sentence(error)}"
+            f"'{folder}/model.onnx' does not take what scorer.toml says, two at once: {sentence(error)}"
         ) from None
 
 
-def _faults() -> tuple[type[Exception], ...]:
+def faults() -> tuple[type[Exception], ...]:
     """What onnxruntime raises."""
     from onnxruntime.capi import onnxruntime_pybind11_state as found
 
@@ -183,5 +186,6 @@ def _faults() -> tuple[type[Exception], ...]:
     )
 
 
-def _sentence(error: Exception) -> str:
+def sentence(error: Exception) -> str:
+    """The first line of what an error says."""
     return str(error).strip().splitlines()[0][:200]

@@ -177,7 +177,7 @@ def image(bench: Bench) -> None:
     assert [bench.barcode.read(picture) for picture in shown.images] == [0]
     scan = bench.decoder.scan(path, index, 0, 1, 5)
     assert scan.thumbs.shape == (1, 27, 48, 3)
-    assert [(sample.layer, sample.frame) for sample in scan.samples] == [(0, 0), (1, 0), (2, 0)]
+    assert [(sample.layer, sample.frame) for sample in scan.samples] == [(0, 0), (1, 0), (2, 0), (3, 0)]
 
 
 def cut_short(bench: Bench) -> None:

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from filters.dedup import COLUMNS, find_duplicates
+from filters.descriptors.encoded import Encoded
 from filters.descriptors.sscd import load_sscd
 from filters.embedding import Embedding
 from filters.phash import PHash
-from filters.scorers.checkpoint import read_state
 from pipeline.stage import ClipError
 from pipeline.weights import MissingWeight, WeightError, WrongDigest
 
@@ -63,18 +63,6 @@ def test_an_edited_picture_keeps_its_vector(studio, lite0, edit):
     assert one @ two > 0.7
 
 
-def test_the_network_says_of_a_stop_sign_what_it_is(studio, lite0):
-    """Class 919 of ImageNet: every layer must be in its place for that."""
-    stage, state = lite0
-    head = read_state(stage.weight("embedding.lite0"))
-    picture = cv2.resize(studio.stop_sign(), (160, 160), interpolation=cv2.INTER_AREA)
-    with torch.inference_mode():
-        features = state._features((torch.from_numpy(picture).permute(2, 0, 1)[None].float() - 127) / 128)
-        scores = features @ head["_fc.weight"].T + head["_fc.bias"]
-    assert features.shape == (1, 1280)
-    assert scores.argmax() == 919
-
-
 def test_bars_are_cut_off_before_anything_is_measured(studio, lite0):
     stage, state = lite0
     image = studio.colour(320, 180, 1)
@@ -92,6 +80,18 @@ def test_flat_frames_are_marked(studio, lite0):
         lite0, studio, [np.full((90, 160, 3), 7, np.uint8), studio.colour(160, 90), studio.colour(160, 90)]
     )
     assert row["embedding_flat"] == [True, *[False] * (len(row["embedding_flat"]) - 1)]
+
+
+def test_classes_are_named_by_the_same_network_over_the_frames_that_show_something(studio, lite0):
+    sign, grey = studio.stop_sign(), np.full((360, 640, 3), 7, np.uint8)
+    row = measured(lite0, studio, [sign, grey, sign], seconds=4)
+    assert row["embedding_flat"].count(True) == 1
+    assert row["class_labels"][0] == "street sign"
+    assert row["class_scores"][0] > 0.25
+    assert row["class_scores"] == sorted(row["class_scores"], reverse=True)
+    assert len(row["class_labels"]) == 10
+    blank = measured(lite0, studio, [grey])
+    assert (blank["class_labels"], blank["class_scores"]) == (None, None)
 
 
 # --- with the search
@@ -216,6 +216,7 @@ def test_sscd_runs_on_a_checkpoint_of_its_architecture(studio, sscd_file):
     together = stage.measure_batch(state, clips, batches)
     assert all(vectors(row).shape[1] == 512 for row in together)
     assert {row["embedding_engine"] for row in together} == {f"sscd/{digest(sscd_file)[:8]}"}
+    assert [row["class_labels"] for row in together] == [None] * 3
     for clip, batch, row in zip(clips, batches, together, strict=True):
         alone = stage.measure(state, clip, batch)
         assert vectors(alone) == pytest.approx(vectors(row), abs=2e-3)
@@ -238,7 +239,7 @@ def test_safetensors_of_the_same_names_are_read(sscd_file, tmp_path):
     save_file(random_resnet(), tmp_path / "sscd.safetensors")
     picture = np.random.default_rng(0).integers(0, 256, (90, 160, 3), dtype=np.uint8)
     one, two = (
-        load_sscd(path, "0" * 64, "cpu").encode([picture])
+        load_sscd(path, "0" * 64, "cpu").encode([picture]).vectors
         for path in (sscd_file, tmp_path / "sscd.safetensors")
     )
     assert np.array_equal(one, two)
@@ -282,7 +283,7 @@ def test_a_vector_that_is_not_a_number_is_the_clips_error_and_no_other_clips(stu
         def encode(self, pictures):
             found = np.ones((len(pictures), 4), np.float32)
             found[0] = np.nan
-            return found
+            return Encoded(found, None)
 
     clips = [studio.clip(1, upstream=UPSTREAM)] * 2
     batches = [studio.batch([studio.colour(64, 64, seed)]) for seed in range(2)]

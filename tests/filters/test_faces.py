@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from filters.detectors.yunet import Yunet
 from filters.faces import Faces
 
 
@@ -47,8 +48,7 @@ def test_boxes_are_cut_at_the_frame_and_sorted_by_size(studio):
             large = [-width * 0.1, -height * 0.1, width * 0.5, height * 0.5, *landmarks, 0.8]
             return 2, np.array([small, large], np.float32)
 
-    cv2, _ = Faces().load()
-    row = Faces().measure((cv2, Fake()), studio.clip(1), studio.batch([studio.face()]))
+    row = Faces().measure(Yunet(Fake(), 256), studio.clip(1), studio.batch([studio.face()]))
     first, second = row["faces"]
     assert (first["x0"], first["y0"]) == (0, 0)
     assert (first["x1"], first["y1"]) == pytest.approx((0.4, 0.4))

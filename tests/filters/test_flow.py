@@ -151,3 +151,27 @@ def test_motion_of_an_image_is_null(studio):
     flow = {name: [] for name in Flow.columns.names}
     row = Motion().measure(None, studio.clip(1, upstream={"flow": flow}), None)
     assert set(row.values()) == {None}
+
+
+def test_steps_from_pair_to_pair_have_their_speed_in_the_pairs_units(studio) -> None:
+    source = studio.texture(1400, 900)
+    speed = (0.06, -0.03, 0.02, 2.0)
+    times = (0.0, 0.5, 1.0)
+    rows = measure(
+        studio,
+        [tuple(camera(source, *((t + step / 24) * v for v in speed)) for step in (0, 1)) for t in times],
+    )
+    steps = {name: values for name, values in rows.items() if "step" in name or "travel" in name}
+    assert {len(values) for values in steps.values()} == {2}
+    assert {len(values) for name, values in rows.items() if name not in steps} == {3}
+    found = [np.mean(steps[f"flow_step_{name}"]) for name in ("dx", "dy", "zoom", "roll_deg_s")]
+    assert found == pytest.approx(speed, abs=0.004, rel=0.06)
+    assert min(steps["flow_step_share"]) > 0.9
+    assert max(steps["flow_step_still"]) < 0.1
+
+
+def test_a_picture_that_stays_has_steps_that_stay(studio) -> None:
+    still = camera(studio.texture(1400, 900), 0, 0, 0, 0)
+    rows = measure(studio, [(still, still)] * 3)
+    assert rows["flow_step_dx"] == rows["flow_travel_zoom"] == [0.0, 0.0]
+    assert rows["flow_step_still"] == rows["flow_step_share"] == [1.0, 1.0]

@@ -18,6 +18,16 @@ def test_a_drawn_stop_sign_is_found_where_it_is(studio):
     corners = [sign[name] for name in ("x0", "y0", "x1", "y1")]
     assert corners == pytest.approx([210 / 640, 70 / 360, 430 / 640, 290 / 360], abs=0.06)
     assert row["person_count"] == 0
+    assert row["object_evidence"] == pytest.approx([sign["score"]])
+
+
+def test_evidence_is_the_mean_of_the_best_scores_on_all_frames_looked_at(studio):
+    stage = Objects()
+    images = [studio.stop_sign(), np.full((360, 640, 3), 90, np.uint8)]
+    row = stage.measure(stage.load(), studio.clip(4), studio.batch(images, every_s=2.0))
+    (sign,) = row["objects"]
+    assert len(row["object_frames"]) == 2
+    assert row["object_evidence"] == pytest.approx([sign["score"] / 2])
 
 
 @dataclass

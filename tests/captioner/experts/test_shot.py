@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from captioner.experts.boxes import Box
-from captioner.experts.shot import ShotExpert, agreed, yaw_ratio
+from captioner.experts.heads import eyes_ratio, nose_ratio, yaw_ratio
+from captioner.experts.shot import ShotExpert, agreed
 from pipeline.clip import Clip
 from pipeline.stage import checked
 
@@ -45,12 +47,41 @@ def person(frame: int, y0: float, y1: float, x0: float = 0.4, x1: float = 0.6) -
     return {"frame": frame, "label": "person", "score": 0.8, "x0": x0, "y0": y0, "x1": x1, "y1": y1}
 
 
+UNTOLD = {"pitch_deg": None, "roll_deg": None, "horizon_y": None, "pitch_frames_ratio": 0.0}
+
+
+def body(
+    frame: int, turn: float, centre_x: float = 0.5, torso: float = 0.24, score: float = 0.9
+) -> dict[str, Any]:
+    """A standing body whose left shoulder is so many torsos to the right of its right one; the head is at 0.2."""
+    points = np.zeros((17, 3))
+    points[:, 2] = score
+    points[:5, :2] = centre_x, 0.2
+    half = turn * torso * HEIGHT / WIDTH / 2
+    for left, right, y in ((5, 6, 0.3), (11, 12, 0.3 + torso)):
+        points[left, :2], points[right, :2] = (centre_x + half, y), (centre_x - half, y)
+    box = {"x0": centre_x - 0.1, "x1": centre_x + 0.1, "y0": 0.1, "y1": 0.1 + torso / 0.3}
+    return {"frame": frame, "score": 0.7, **box, "points": points.ravel().tolist()}
+
+
+def horizon(pitch_deg: float, ratio: float = 1.0) -> dict[str, Any]:
+    y = 0.5 + math.tan(math.radians(pitch_deg)) * WIDTH / HEIGHT
+    return {"pitch_deg": pitch_deg, "roll_deg": 0.0, "horizon_y": y, "pitch_frames_ratio": ratio}
+
+
 def measure(
-    faces: Rows, objects: Rows, looked: tuple[int, ...] = (0, 48), expert: ShotExpert | None = None
+    faces: Rows,
+    objects: Rows,
+    looked: tuple[int, ...] = (0, 48),
+    expert: ShotExpert | None = None,
+    bodies: Rows | None = None,
+    lines: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     upstream = {
         "faces": {"face_frames": list(looked), "faces": faces},
         "objects": {"object_frames": list(looked), "objects": objects},
+        "bodies": {"body_frames": list(looked), "bodies": bodies or []},
+        "horizon": lines or UNTOLD,
     }
     clip = Clip("c", "s", "v", 0, 96, 0.0, 4.0, 24.0, WIDTH, HEIGHT, upstream=upstream)
     expert = expert or ShotExpert()
@@ -167,3 +198,107 @@ def test_agreement_counts_every_frame_looked_at() -> None:
     assert agreed(votes, 3, 0.6) == ("front_view", pytest.approx(0.6))
     assert agreed(votes, 4, 0.6) == ("", None)
     assert agreed([], 4, 0.6) == ("", None)
+
+
+@pytest.mark.parametrize(
+    ("turn", "position"),
+    [(0.7, "front_view"), (-0.7, "back_view"), (0.05, "side_view"), (-0.3, ""), (0.25, "")],
+)
+def test_position_by_the_order_of_the_shoulders(turn: float, position: str) -> None:
+    figures = [person(frame, 0.1, 0.9) for frame in (0, 48)]
+    row = measure([], figures, bodies=[body(frame, turn) for frame in (0, 48)])
+    assert row["shot_position"] == position
+
+
+def test_unsure_leaning_and_crouching_bodies_say_nothing() -> None:
+    figures = [person(frame, 0.1, 0.9) for frame in (0, 48)]
+    unsure = [body(frame, -0.7, score=0.4) for frame in (0, 48)]
+    crouching = [{**body(frame, -0.7), "y0": 0.0, "y1": 1.3} for frame in (0, 48)]
+    leaning = [body(frame, -0.7) for frame in (0, 48)]
+    for one in leaning:
+        for hip in (11, 12):
+            one["points"][3 * hip] += 0.12
+    for bodies in (unsure, crouching, leaning, [body(0, -0.7)]):
+        assert measure([], figures, bodies=bodies)["shot_position"] == ""
+
+
+def test_a_face_and_shoulders_that_tell_two_things_say_nothing() -> None:
+    faces = [face(frame, 0.1, centre=(0.5, 0.2)) for frame in (0, 48)]
+    figures = [person(frame, 0.1, 0.9) for frame in (0, 48)]
+    both = [body(frame, 0.7) for frame in (0, 48)]
+    assert measure(faces, figures, bodies=both)["shot_position"] == "front_view"
+    behind = [body(frame, -0.7) for frame in (0, 48)]
+    assert measure(faces, figures, bodies=behind)["shot_position"] == ""
+    elsewhere = [body(frame, -0.7, centre_x=0.9) for frame in (0, 48)]
+    assert measure(faces, figures, bodies=elsewhere)["shot_position"] == "front_view"
+
+
+def test_shot_type_by_the_torso_of_a_figure_that_is_cut_off() -> None:
+    figures = [person(frame, 0.1, 1.0) for frame in (0, 48)]
+    row = measure([], figures, bodies=[body(frame, -0.7, torso=0.4) for frame in (0, 48)])
+    assert row["shot_type"] == "medium_shot"
+    assert row["shot_scale"] == pytest.approx(0.4 * 0.12 / 0.288)
+
+
+def test_a_whole_figure_makes_a_full_shot_whatever_the_size_of_the_head() -> None:
+    faces = [face(frame, 0.15, centre=(0.5, 0.2)) for frame in (0, 48)]
+    whole = [person(frame, 0.07, 0.97, 0.46, 0.54) for frame in (0, 48)]
+    assert measure(faces, whole)["shot_type"] == "full_shot"
+    at_a_desk = [face(frame, 0.25, centre=(0.5, 0.25)) for frame in (0, 48)]
+    assert measure(at_a_desk, whole)["shot_type"] == "medium_shot"
+
+
+@pytest.mark.parametrize(
+    ("pitch_deg", "ratio", "angle"),
+    [(20, 1.0, "low_angle"), (-15, 1.0, "high_angle"), (20, 0.5, ""), (3, 1.0, ""), (54, 1.0, "")],
+)
+def test_angle_by_upright_lines_without_people(pitch_deg: float, ratio: float, angle: str) -> None:
+    row = measure([], [], lines=horizon(pitch_deg, ratio))
+    assert (row["shot_angle"], row["shot_angle_confidence"]) == (angle, ratio if angle else None)
+
+
+@pytest.mark.parametrize(
+    ("pitch_deg", "eyes_y", "angle"),
+    [
+        (0, 0.4, "eye_level"),
+        (-14, 0.1, "eye_level"),
+        (0, 0.05, ""),
+        (-14, 0.6, "high_angle"),
+        (25, 0.5, "low_angle"),
+    ],
+)
+def test_eye_level_is_a_camera_as_high_as_the_eyes(pitch_deg: float, eyes_y: float, angle: str) -> None:
+    faces = [face(frame, 0.1, centre=(0.5, eyes_y)) for frame in (0, 48)]
+    assert measure(faces, [], lines=horizon(pitch_deg))["shot_angle"] == angle
+
+
+def test_a_level_face_alone_makes_eye_level_with_less_confidence() -> None:
+    level = measure([face(0, 0.3), face(48, 0.3)], [])
+    assert level["shot_angle"] == "eye_level"
+    assert level["shot_angle_confidence"] == pytest.approx(0.6 * 0.9)
+    assert measure([face(0, 0.3, 60), face(48, 0.3, 60)], [])["shot_angle"] == ""
+    tilted = [face(0, 0.3), face(48, 0.3)]
+    for one in tilted:  # the left eye lower by as much as it is aside: 45 degrees
+        one["landmarks"][3] += 64 * 0.3 / 160
+    assert measure(tilted, [])["shot_angle"] == ""
+    bowed = [face(0, 0.3), face(48, 0.3)]
+    for one in bowed:
+        one["landmarks"][5] += 0.05
+    assert measure(bowed, [])["shot_angle"] == ""
+    assert measure(bowed, [], expert=ShotExpert(nose_max=0.9))["shot_angle"] == "eye_level"
+
+
+def test_a_profile_whose_nose_is_guessed_is_no_front_view() -> None:
+    profile = [face(0, 0.3, 80), face(48, 0.3, 80)]
+    for one in profile:
+        one["landmarks"][4] = one["landmarks"][0]
+    assert measure(profile, [])["shot_position"] == "side_view"
+
+
+def test_ratios_of_a_face_are_those_of_the_head() -> None:
+    clip = Clip("c", "s", "v", 0, 96, 0.0, 4.0, 24.0, WIDTH, HEIGHT)
+    for yaw_deg in (0.0, 50.0):
+        one = face(0, 0.3, yaw_deg)
+        box = Box(0, "face", 0.9, one["x0"], one["y0"], one["x1"], one["y1"], tuple(one["landmarks"]))
+        assert eyes_ratio(box, clip) == pytest.approx(64 / 160 * math.cos(math.radians(yaw_deg)))
+        assert nose_ratio(box, clip) == pytest.approx(45 / 80)

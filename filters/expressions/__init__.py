@@ -1,0 +1,1 @@
+"""Engines that tell the emotion on a face, behind the `emotions` stage."""
