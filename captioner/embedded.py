@@ -9,36 +9,38 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from captioner.experts.boxes import Box, face_boxes, human_faces, object_boxes
+from captioner.experts.expression import expression_of
 from captioner.schema import Caption, dumps
 from captioner.subjects import Limits, Track, subjects, tracks
 from pipeline.clip import Clip
 from pipeline.stage import FrameBatch, Row, Stage
 
 ENGINE = "rushes-embedded/1"
+COLUMNS = pa.schema(
+    [
+        pa.field("caption", pa.string()),  # canonical JSON: captioner.schema.dumps
+        pa.field("caption_engine", pa.string()),
+        pa.field("caption_status", pa.string()),  # ok: a caption that fails is the row's error
+        pa.field("caption_fields", pa.list_(pa.string())),  # names of the schema's fields that say something
+        pa.field("concept_type", pa.string()),  # of the main subject; null when there is none
+        pa.field("concept_sub_type", pa.string()),
+    ]
+)
+"""What every captioner writes."""
 
 
 @dataclass(frozen=True)
 class EmbeddedCaptioner(Stage):
     """A caption in SkyCaptioner's schema whose every word is measured; what is not stays an empty string.
 
-    It says what is in the picture and where, the shot and the camera's motion as the experts found them, and the
-    light. It never says appearance, action, expression or environment. Thresholds are ours.
+    It says what is in the picture and where, what faces show, the shot and the camera's motion as the experts found
+    them, and the light. It never says appearance, action or environment. Thresholds are ours.
     """
 
     name: ClassVar[str] = "caption"
-    requires: ClassVar[tuple[str, ...]] = ("camera", "shot", "faces", "objects", "exposure")
-    columns: ClassVar[pa.Schema] = pa.schema(
-        [
-            pa.field("caption", pa.string()),  # canonical JSON: captioner.schema.dumps
-            pa.field("caption_engine", pa.string()),
-            pa.field("caption_status", pa.string()),  # ok: a caption that fails is the row's error
-            pa.field(
-                "caption_fields", pa.list_(pa.string())
-            ),  # names of the schema's fields that say something
-            pa.field("concept_type", pa.string()),  # of the main subject; null when there is none
-            pa.field("concept_sub_type", pa.string()),
-        ]
-    )
+    version: ClassVar[int] = 2
+    requires: ClassVar[tuple[str, ...]] = ("camera", "shot", "expression", "faces", "objects", "exposure")
+    columns: ClassVar[pa.Schema] = COLUMNS
 
     evidence_min: float = 0.5
     """Share of the frames looked at on which a subject is found, times its mean detection score."""
@@ -48,6 +50,8 @@ class EmbeddedCaptioner(Stage):
     """As many as the released captions of SkyCaptioner-V1 name."""
     crowded_share: float = 0.4
     """A main subject that covers more of the picture hides the background: slow camera motion may be its own."""
+    expression_min: float = 0.5
+    """Confidence of the expression expert from which a person's expression is said."""
     left_max: float = 0.37
     """Share of the width up to which a subject's middle is on the left ..."""
     right_min: float = 0.63
@@ -82,8 +86,10 @@ class EmbeddedCaptioner(Stage):
             with_faces(objects, human_faces(face_boxes(clip.upstream["faces"]), objects)), looked, limits
         )
         camera, shot = clip.upstream["camera"], clip.upstream["shot"]
+        faces = clip.upstream["expression"]
+        expressions = [expression_of(track.boxes, faces, self.expression_min) for track in found]
         caption = Caption(
-            subjects=subjects(found, limits),
+            subjects=subjects(found, limits, expressions),
             shot_type=shot["shot_type"],
             shot_angle=shot["shot_angle"],
             shot_position=shot["shot_position"],
@@ -91,15 +97,7 @@ class EmbeddedCaptioner(Stage):
             environment="",
             lighting=self.lighting(clip.upstream["exposure"]),
         )
-        main = caption.subjects[0].TYPES if caption.subjects else None
-        return {
-            "caption": dumps(caption),
-            "caption_engine": ENGINE,
-            "caption_status": "ok",
-            "caption_fields": list(caption.said()),
-            "concept_type": main.type if main else None,
-            "concept_sub_type": main.sub_type if main else None,
-        }
+        return caption_row(caption, ENGINE)
 
     def _doubtful(self, camera: Row, found: Sequence[Track]) -> bool:
         crowded = any(track.area > self.crowded_share for track in found)
@@ -116,6 +114,19 @@ class EmbeddedCaptioner(Stage):
         ]
         words = ", ".join(word for word in said if word)
         return f"{words.capitalize()}." if words else ""
+
+
+def caption_row(caption: Caption, engine: str) -> Row:
+    """The columns of a caption and of who wrote it."""
+    main = next((one.TYPES for one in caption.subjects if one.is_main_subject), None)
+    return {
+        "caption": dumps(caption),
+        "caption_engine": engine,
+        "caption_status": "ok",
+        "caption_fields": list(caption.said()),
+        "concept_type": main.type if main else None,
+        "concept_sub_type": main.sub_type if main else None,
+    }
 
 
 def with_faces(objects: Sequence[Box], faces: Sequence[Box]) -> list[Box]:

@@ -1,35 +1,57 @@
-"""The seam between the pipeline and whatever writes full captions: requests in, one answer each out.
+"""The captioner's heart: requests in, one checked caption or typed failure each out, as they are done.
 
-An engine (a vision-language model in this process, or behind a server) sees frames and the
-experts' measurements and gives captions or says why not. Every answer carries its clip's id and the digest of
-the frames it was made from, so that an engine that reorders or mixes its batch is refused, never believed.
+A generator writes; `captioner.trust` judges; what is at fault is asked for once more, at another temperature and told
+the fault in our own words; then it is a failure of a known kind. Every answer carries its clip's key and the digest of
+the frames it was made from: one for an unknown key, or made from other frames, is refused, never believed.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from functools import cached_property
+from typing import Any
 
-from captioner.schema import Caption
-from pipeline.reasons import Reason
-from pipeline.stage import ClipError, FrameBatch, Row
+from captioner.generate import Answer, Finish, Generator, Prompt, Tally
+from captioner.prompt import Template, skeleton
+from captioner.schema import Caption, json_schema
+from captioner.trust import Expected, Fault, Kind, Trusted, judge
+from pipeline.stage import FrameBatch
+
+PLACEHOLDERS = ("skeleton", "facts")
+"""What a caption's prompt may hold: the JSON's outline, and the experts' facts where they are stated."""
 
 
 class Status(StrEnum):
-    """How an engine's work on one clip ended."""
+    """How the work on one clip ended."""
 
     OK = "ok"
-    INVALID = "invalid"  # every attempt's answer was outside the schema
-    TRUNCATED = "truncated"  # the answer ran into the token limit
-    FAILED = "failed"  # the engine itself failed on this clip
+    INVALID = (
+        "invalid"  # no caption of the schema: prose, torn JSON, a broken rule, markup, an echo, an apology
+    )
+    TRUNCATED = "truncated"  # cut off at the token limit
+    REPEATED = "repeated"  # loops
+    LANGUAGE = "language"  # another than was asked for
+    EMPTY = "empty"  # nothing was said
+    FAILED = "failed"  # the engine itself failed on this clip, or gave no answer
+    MISMATCHED = "mismatched"  # the answer was made from other frames
+
+
+STATUS = {
+    Kind.TRUNCATED: Status.TRUNCATED,
+    Kind.REPEATED: Status.REPEATED,
+    Kind.LANGUAGE: Status.LANGUAGE,
+    Kind.EMPTY: Status.EMPTY,
+}
+"""The status of a fault; of those that are not here it is `invalid`."""
 
 
 @dataclass(frozen=True)
 class CaptionRequest:
-    """What an engine is told of one clip."""
+    """What is told of one clip."""
 
     clip_id: str
     frames_sha256: str
@@ -38,8 +60,8 @@ class CaptionRequest:
     """RGB frames in order, with their seconds from the clip's start."""
     fps: float
     """The clip's own frame rate, not the rate of the frames shown."""
-    experts: Mapping[str, Row] = field(default_factory=dict)
-    """Rows of the experts' stages by stage name: facts that a prompt may state and a fusion must respect."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What the experts have measured, as far as the prompt is to state it."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +70,16 @@ class Outcome:
 
     status: Status
     engine: str
-    """Name and version of the engine and its weights."""
+    """Name and version of the engine and its model."""
     prompt_version: str
     attempts: int
     prompt_tokens: int = 0
+    """Of all attempts together, and so `output_tokens`."""
     output_tokens: int = 0
     finish_reason: str = ""
-    """As the engine reports it: stop, length, ..."""
+    """Of the last attempt: stop, length, error."""
+    notes: tuple[str, ...] = ()
+    """What was forgiven in the text."""
 
 
 @dataclass(frozen=True)
@@ -72,32 +97,161 @@ class CaptionResult:
             raise ValueError(f"a result of status {self.outcome.status} with caption {self.caption!r}")
 
 
-class CaptionEngine(Protocol):
-    """Anything that captions clips. A failure on one clip is its result; only a dead engine raises."""
+@dataclass(frozen=True)
+class Sampling:
+    """How a model is asked to write."""
 
-    name: str
-
-    def caption(self, requests: Sequence[CaptionRequest]) -> list[CaptionResult]:
-        """One result a request, in order."""
-        ...
-
-
-def ask(engine: CaptionEngine, requests: Sequence[CaptionRequest]) -> list[CaptionResult | ClipError]:
-    """The engine's answers in order: ok results, a ClipError for each that failed or is another clip's.
-
-    Raises ValueError when the engine gives another number of answers: then none can be told apart.
-    """
-    return [_checked(*pair) for pair in zip(requests, engine.caption(requests), strict=True)]
+    temperature: float = 0.05
+    """SkyCaptioner-V1's released script has 0.05, and 2,048 tokens."""
+    repair_temperature: float = 0.5
+    """Of every attempt but the first: at the same one, a model tends to fail in the same way."""
+    max_tokens: int = 2048
+    attempts: int = 2
+    seed: int = 0
+    guided: bool = True
+    """Hold the model to the JSON Schema while it decodes, where the generator can."""
 
 
-def _checked(request: CaptionRequest, result: CaptionResult) -> CaptionResult | ClipError:
-    if (result.clip_id, result.frames_sha256) != (request.clip_id, request.frames_sha256):
-        message = f"{result.outcome.engine} answered for clip {result.clip_id}, frames {result.frames_sha256}"
-        return ClipError(message, Reason.CAPTION_INVALID)
-    if result.outcome.status is not Status.OK:
-        said = f"{result.outcome.engine} {result.outcome.status} after {result.outcome.attempts} attempts"
-        return ClipError(f"{said}: {result.message}", Reason.CAPTION_INVALID)
-    return result
+@dataclass(frozen=True)
+class _Try:
+    """One prompt at work: whose it is, which attempt, and the tokens that the attempts before took."""
+
+    request: CaptionRequest
+    attempt: int = 1
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class CaptionEngine:
+    """Captions clips with a generator. A clip's failure is its result; only a dead engine raises (GeneratorDied)."""
+
+    generator: Generator
+    template: Template
+    sampling: Sampling = Sampling()
+    tally: Tally = field(default_factory=Tally, compare=False)
+    """Of every answer since it was loaded."""
+
+    def stream(self, requests: Iterable[CaptionRequest]) -> Iterator[CaptionResult]:
+        """One result a request, as each is done; the next request is taken when the generator has room for it."""
+        source = iter(requests)
+        repairs: deque[_Try] = deque()
+        while True:
+            at_work: dict[str, _Try] = {}
+            strangers = 0
+            for answer in self.generator.generate(self._feed(source, repairs, at_work)):
+                self.tally.add(answer)
+                tried = at_work.pop(answer.key, None)
+                if tried is None:
+                    strangers += 1
+                    continue
+                result = self._judged(tried, answer)
+                if isinstance(result, _Try):
+                    repairs.append(result)
+                else:
+                    yield result
+            for tried in at_work.values():
+                message = f"it gave no answer to this clip, and {strangers} to keys that were not asked for"
+                yield self._failed(tried, Status.FAILED, message)
+            if not repairs:
+                return
+
+    def close(self) -> None:
+        """Lets the generator's model go."""
+        self.generator.close()
+
+    def prompt(self, request: CaptionRequest, attempt: int = 1, fault: str = "") -> Prompt:
+        """What the generator is asked for a clip: the n-th attempt, after this fault of the one before."""
+        sampling, template = self.sampling, self.template
+        values = {"skeleton": self._outline, "facts": template.stated(request.facts)}
+        system, user = template.render(values)
+        return Prompt(
+            key=f"{request.clip_id}/{attempt}",
+            user=f"{user}\n\n{template.repaired(fault)}" if fault else user,
+            system=system,
+            frames=request.frames,
+            frames_sha256=request.frames_sha256,
+            fps=request.fps,
+            schema=self._schema if sampling.guided else None,
+            temperature=sampling.temperature if attempt == 1 else sampling.repair_temperature,
+            max_tokens=sampling.max_tokens,
+            seed=seed_of(sampling.seed, request.clip_id, attempt),
+        )
+
+    @cached_property
+    def _outline(self) -> str:
+        return skeleton(self.template.fields)
+
+    @cached_property
+    def _schema(self) -> Mapping[str, Any]:
+        return json_schema()
+
+    def _feed(
+        self, source: Iterator[CaptionRequest], repairs: deque[_Try], at_work: dict[str, _Try]
+    ) -> Iterator[Prompt]:
+        """The prompts: repairs as they come up, else the next request."""
+        while True:
+            tried = repairs.popleft() if repairs else None
+            if tried is None:
+                request = next(source, None)
+                if request is None:
+                    return
+                tried = _Try(request)
+            prompt = self.prompt(tried.request, tried.attempt, tried.fault)
+            if prompt.key in at_work:
+                raise ValueError(f"clip {tried.request.clip_id} is asked for twice")
+            at_work[prompt.key] = tried
+            yield prompt
+
+    def _judged(self, tried: _Try, answer: Answer) -> CaptionResult | _Try:
+        """What an answer is worth: a result, or another try."""
+        request = tried.request
+        done = _Try(
+            request,
+            tried.attempt,
+            tried.prompt_tokens + answer.prompt_tokens,
+            tried.output_tokens + answer.output_tokens,
+        )
+        if answer.frames_sha256 != request.frames_sha256:
+            return self._failed(done, Status.MISMATCHED, "it answered for other frames", answer.finish)
+        if answer.finish is Finish.ERROR:
+            return self._failed(done, Status.FAILED, answer.message or "no reason given", answer.finish)
+        expected = Expected(self.template.language, frozenset(self.template.fields.values()))
+        found = judge(answer.text, answer.finish, expected)
+        if isinstance(found, Trusted):
+            outcome = self._outcome(done, Status.OK, answer.finish, found.notes)
+            return CaptionResult(request.clip_id, request.frames_sha256, found.caption, outcome)
+        if tried.attempt < self.sampling.attempts:
+            return _Try(request, tried.attempt + 1, done.prompt_tokens, done.output_tokens, found.sentence)
+        return self._failed(done, STATUS.get(found.kind, Status.INVALID), _told(found), answer.finish)
+
+    def _failed(self, tried: _Try, status: Status, message: str, finish: str = "") -> CaptionResult:
+        request = tried.request
+        outcome = self._outcome(tried, status, finish, ())
+        return CaptionResult(request.clip_id, request.frames_sha256, None, outcome, message)
+
+    def _outcome(self, tried: _Try, status: Status, finish: str, notes: tuple[str, ...]) -> Outcome:
+        return Outcome(
+            status,
+            self.generator.name,
+            self.template.label,
+            tried.attempt,
+            tried.prompt_tokens,
+            tried.output_tokens,
+            str(finish),
+            notes,
+        )
+
+
+def _told(fault: Fault) -> str:
+    return f"{fault.kind}: {fault.sentence}"
+
+
+def seed_of(seed: int, clip_id: str, attempt: int) -> int:
+    """31 bits that differ by run, clip and attempt, and by nothing else."""
+    digest = hashlib.sha256(f"{seed}:{clip_id}:{attempt}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
 
 
 def frames_digest(frames: FrameBatch) -> str:

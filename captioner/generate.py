@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from pipeline.stage import FrameBatch
+from pipeline.stage import FrameBatch, StageDied
 
 
 class Finish(StrEnum):
@@ -59,7 +59,7 @@ class Answer:
     """For an error: one sentence. Never a part of a caption."""
 
 
-class GeneratorDied(Exception):
+class GeneratorDied(StageDied):
     """The engine itself is gone (its process, its GPU): prompts without an answer are neither right nor wrong."""
 
 
@@ -82,6 +82,23 @@ class Generator(Protocol):
     def close(self) -> None:
         """Lets the model, its processes and its memory go. May be called twice."""
         ...
+
+
+class Used(Protocol):
+    """What an engine has done with its time since it was loaded."""
+
+    busy_s: float
+    """Seconds in which prompts were at work."""
+    idle_s: float
+    """Seconds in which it waited for the first of them."""
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A generator that knows how its time went."""
+
+    @property
+    def used(self) -> Used: ...
 
 
 @dataclass

@@ -93,9 +93,11 @@ def _of_label(label: str, boxes: Sequence[Box], frames: Sequence[int], evidence_
     return []
 
 
-def subjects(found: Sequence[Track], limits: Limits) -> tuple[Subject, ...]:
-    """The caption's subjects of tracks, the first as the main one; none where it is a prop. Only type and place are
-    said."""
+def subjects(found: Sequence[Track], limits: Limits, expressions: Sequence[str] = ()) -> tuple[Subject, ...]:
+    """The caption's subjects of tracks, the first as the main one; none where it is a prop.
+
+    Type and place are said, and of people what their faces show: `expressions` has a sentence a track, or empty.
+    """
     if not found or TYPE_OF[found[0].label] in PROPS:
         return ()
     return tuple(
@@ -103,7 +105,7 @@ def subjects(found: Sequence[Track], limits: Limits) -> tuple[Subject, ...]:
             TYPES=Types(type=TYPE_OF[track.label], sub_type=track.label.capitalize()),
             appearance="",
             action="",
-            expression="",
+            expression=expressions[i] if expressions and TYPE_OF[track.label] == "Human" else "",
             position=position(track, found, limits),
             is_main_subject=i == 0,
         )

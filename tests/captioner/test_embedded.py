@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from captioner import STAGES
+from captioner import MODEL_STAGES, STAGES
 from captioner.embedded import ENGINE, EmbeddedCaptioner, with_faces
 from captioner.experts.boxes import Box
 from captioner.schema import dumps, json_schema, loads
@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 LOOKED = [0, 48]
 SHOT = {"shot_type": "", "shot_angle": "", "shot_position": ""}
 CAMERA = {"camera_motion": "", "camera_speed": None}
+EXPRESSION: dict[str, Any] = {"expression_tracks": []}
 
 
 def upstream(**changes: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -31,15 +32,27 @@ def upstream(**changes: dict[str, Any]) -> dict[str, dict[str, Any]]:
     box = {"score": 0.9, "x0": 0.7, "y0": 0.1, "x1": 0.9, "y1": 0.9}
     rows: dict[str, dict[str, Any]] = {
         "flow": {
-            **{f"flow_{name}": [0.0] * 8 for name in ("time_s", "dx", "dy", "zoom", "roll_deg_s")},
-            "flow_inlier_share": [0.9] * 8,
+            "flow_time_s": [0.5 * i for i in range(8)],
             "flow_still_share": [0.8] * 8,
+            **{f"flow_step_{name}": [0.0] * 7 for name in ("dx", "dy", "zoom", "roll_deg_s", "still")},
+            **{f"flow_step_{name}": [0.02] * 7 for name in ("along", "across")},
+            **{f"flow_travel_{name}": [0.0] * 7 for name in ("dx", "dy", "zoom")},
+            **{f"flow_{name}_share": [0.9] * 7 for name in ("step", "travel")},
+        },
+        "sway": {
+            "sway_time_s": [i / 12 for i in range(47)],
+            "sway_step_s": [1 / 12] * 47,
+            **{f"sway_{name}": [0.0] * 47 for name in ("dx", "dy")},
+            "sway_share": [0.9] * 47,
         },
         "faces": {"face_frames": LOOKED, "faces": []},
         "objects": {
             "object_frames": LOOKED,
             "objects": [{"frame": frame, "label": "person", **box} for frame in LOOKED],
         },
+        "bodies": {"body_frames": LOOKED, "bodies": []},
+        "emotions": {"emotion_frames": [], "emotions": []},
+        "horizon": {"pitch_deg": None, "roll_deg": None, "horizon_y": None, "pitch_frames_ratio": 0.0},
         "exposure": {"brightness": 0.2, "contrast": 0.2, "saturation": 0.3, "warmth": 0.0},
     }
     return rows | changes
@@ -55,7 +68,7 @@ def caption(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
         row = dict(checked(stage.columns, stage.measure(stage.load(), clip, None)))
         pa.Table.from_pylist([row], schema=stage.columns)
         known[stage.name] = row
-    return row
+    return dict(known["caption"])
 
 
 def test_what_is_measured_is_said() -> None:
@@ -103,7 +116,7 @@ def test_nothing_measured_is_an_honest_empty() -> None:
 )
 def test_slow_motion_behind_a_subject_that_fills_the_picture_is_not_claimed(dx: float, says: str) -> None:
     rows = upstream()
-    rows["flow"]["flow_dx"] = [dx] * 8
+    rows["flow"]["flow_step_dx"] = [dx] * 7
     for one in rows["objects"]["objects"]:
         one["x0"], one["x1"] = 0.2, 0.8
     assert json.loads(caption(rows)["caption"])["camera_motion"] == says
@@ -112,7 +125,7 @@ def test_slow_motion_behind_a_subject_that_fills_the_picture_is_not_claimed(dx: 
 def test_a_thing_that_is_not_named_makes_slow_motion_doubtful_too() -> None:
     """A globe that turns before a still camera: a bowl to the detector, and no pan."""
     rows = upstream()
-    rows["flow"]["flow_dx"] = [0.03] * 8
+    rows["flow"]["flow_step_dx"] = [0.03] * 7
     for one in rows["objects"]["objects"]:
         one["label"], one["x0"], one["x1"] = "bowl", 0.2, 0.8
     said = json.loads(caption(rows)["caption"])
@@ -165,16 +178,28 @@ def test_the_bounds_of_place_are_settings() -> None:
         ({"left_max": 0.85}, "On the left."),
     ):
         known = EmbeddedCaptioner(**setting)  # type: ignore[arg-type]
-        seen = rows | {"shot": SHOT, "camera": CAMERA}
+        seen = rows | {"shot": SHOT, "camera": CAMERA, "expression": EXPRESSION}
         clip = Clip("c", "s", "v", 0, 96, 0.0, 4.0, 24.0, 1280, 720, upstream=seen)
         said = json.loads(known.measure(known.load(), clip, None)["caption"])
         assert said["subjects"][0]["position"] == says
 
 
+@pytest.mark.parametrize(("confidence", "says"), [(0.6, "The person looks sad."), (0.4, "")])
+def test_the_expression_of_the_face_in_a_persons_box_is_said_when_sure(confidence: float, says: str) -> None:
+    corners = {"x0": 0.75, "y0": 0.15, "x1": 0.85, "y1": 0.3}
+    moments = [{"frame": frame, **corners} for frame in LOOKED]
+    track = {"sentence": "The person looks sad.", "confidence": confidence, "moments": moments}
+    seen = upstream() | {"shot": SHOT, "camera": CAMERA, "expression": {"expression_tracks": [track]}}
+    clip = Clip("c", "s", "v", 0, 96, 0.0, 4.0, 24.0, 1280, 720, upstream=seen)
+    captioner = EmbeddedCaptioner()
+    said = json.loads(captioner.measure(captioner.load(), clip, None)["caption"])
+    assert said["subjects"][0]["expression"] == says
+
+
 def test_stages_are_deterministic_picklable_and_follow_what_they_require() -> None:
     assert caption(upstream()) == caption(upstream())
     assert pickle.loads(pickle.dumps(STAGES)) == STAGES
-    done = {"flow", "faces", "objects", "exposure"}
+    done = set(upstream())
     for stage in STAGES:
         assert set(stage.requires) <= done
         done.add(stage.name)
@@ -198,8 +223,9 @@ def test_importing_the_captioner_loads_no_heavy_library() -> None:
 
 def test_the_page_names_every_column_and_its_example_is_a_caption() -> None:
     page = (ROOT / "docs" / "captions.md").read_text()
-    named = set(re.findall(r"`(\w+)`", page))
-    assert [name for stage in STAGES for name in stage.columns.names if name not in named] == []
+    named = set(re.findall(r"`(\w+)`", page + (ROOT / "docs" / "fusion.md").read_text()))
+    stages = (*STAGES, *MODEL_STAGES)
+    assert [name for stage in stages for name in stage.columns.names if name not in named] == []
     assert [value for field in vocabularies() for value in field if value not in named] == []
     example = page.split("```json\n")[1].split("```")[0]
     assert loads(example).said() == (

@@ -17,6 +17,7 @@ from jobs.run import chosen_stages
 from pipeline.annotate import Annotate, Planned
 from pipeline.runner import Pool, actor_options
 from pipeline.store import Store
+from pipeline.stream import Stream
 
 RECIPE = """
 about = "Anything that has a score"
@@ -132,7 +133,8 @@ def test_a_stage_on_a_gpu_asks_ray_for_one(small: Any, tmp_path: Path) -> None:
         stage = {"video_quality": {"engine": "dover", "model": "m", "device": device}}
         stages = chosen_stages(small.config(stages=["video_quality"], stage=stage))
         planned = tuple(Planned(one, "0") for one in stages if one.name == "video_quality")
-        return actor_options(Annotate(Store(str(tmp_path)), planned))
+        task = Annotate(Store(str(tmp_path)), planned)
+        return actor_options(Stream(task) if planned[0].stage.streams else task)
 
     assert options("cpu") == {"num_cpus": 1, "max_restarts": 0, "max_task_retries": 0}
     assert options("cuda") == options("cpu") | {"num_gpus": 1.0}

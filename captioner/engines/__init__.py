@@ -1,0 +1,1 @@
+"""Language models behind the seam of `captioner.generate`, chosen by a stage's settings."""

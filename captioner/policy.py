@@ -1,0 +1,93 @@
+"""The final caption: the model's fields, but an expert's where it is sure; each field says whose it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+import pyarrow as pa
+from pydantic import Field
+
+from captioner.embedded import COLUMNS, caption_row
+from captioner.schema import Caption, Subject, loads
+from pipeline.clip import Clip
+from pipeline.stage import FrameBatch, Row, Stage
+
+SOURCE = pa.struct(
+    [
+        pa.field("field", pa.string()),
+        pa.field("source", pa.string()),  # vlm, camera, shot, expression
+        pa.field("confidence", pa.float32()),  # the expert's; null where the model's field stands
+    ]
+)
+MODEL = "vlm"
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+@dataclass(frozen=True)
+class PolicyCaptioner(Stage):
+    """A field is the expert's where the expert says something with this confidence or more, else the model's.
+
+    The expert on expressions counts where there is no doubt whose face it is: one followed face, one human subject.
+    What the experts say in English sentences stands in English captions alone. Both answers stay in their own columns.
+    """
+
+    name: ClassVar[str] = "caption"
+    requires: ClassVar[tuple[str, ...]] = ("vlm", "camera", "shot", "expression")
+    columns: ClassVar[pa.Schema] = pa.schema([*COLUMNS, pa.field("caption_sources", pa.list_(SOURCE))])
+
+    camera_min: Share = 0.6
+    """Share of the textured picture that the camera's motion explains. The confidences are not probabilities: ours."""
+    shot_min: Share = 0.6
+    """Share of frames that agree on type, angle or position, times the detections' score."""
+    expression_min: Share = 0.6
+    """Mean probability of the emotion, times the share of moments that show it."""
+
+    def measure(self, state: Any, clip: Clip, frames: FrameBatch | None) -> Row:
+        said = clip.upstream["vlm"]
+        caption = loads(said["vlm_caption"])
+        sure = self._sure(clip.upstream, english=said["vlm_language"] == "en")
+        expression = sure.pop("expression", None)
+        changes: dict[str, Any] = {name: text for name, (_, text, _) in sure.items()}
+        if expression is not None and (person := _only_person(caption)) is not None:
+            told = caption.subjects[person].model_copy(update={"expression": expression[1]})
+            changes["subjects"] = (*caption.subjects[:person], told, *caption.subjects[person + 1 :])
+            sure[f"subjects.{person}.expression"] = expression
+        final = caption.model_copy(update=changes)
+        named = [*Caption.model_fields, *(name for name in sure if name not in Caption.model_fields)]
+        sources = [
+            {"field": name, "source": expert, "confidence": confidence}
+            for name in named
+            for expert, _, confidence in [sure.get(name, (MODEL, "", None))]
+        ]
+        return {**caption_row(final, said["vlm_engine"]), "caption_sources": sources}
+
+    def _sure(self, upstream: Mapping[str, Row], english: bool) -> dict[str, tuple[str, str, float | None]]:
+        """By field, the expert, what it says and how surely, as far as it is sure enough."""
+        camera, shot, face = upstream["camera"], upstream["shot"], upstream["expression"]
+        offers = [
+            (name, "shot", shot[name], shot[f"{name}_confidence"], self.shot_min)
+            for name in ("shot_type", "shot_angle", "shot_position")
+        ]
+        if english:
+            motion = camera["camera_motion"], camera["camera_confidence"]
+            offers.append(("camera_motion", "camera", *motion, self.camera_min))
+        if english and len(face["expression_tracks"] or ()) == 1:
+            shown = face["expression"], face["expression_confidence"]
+            offers.append(("expression", "expression", *shown, self.expression_min))
+        return {
+            name: (expert, text, confidence)
+            for name, expert, text, confidence, least in offers
+            if text and confidence is not None and confidence >= least
+        }
+
+
+def _only_person(caption: Caption) -> int | None:
+    """The number of the one human subject; None where there is none, or several."""
+    people = [number for number, one in enumerate(caption.subjects) if _is_human(one)]
+    return people[0] if len(people) == 1 else None
+
+
+def _is_human(subject: Subject) -> bool:
+    return subject.TYPES.type.casefold() == "human"

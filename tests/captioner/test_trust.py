@@ -1,0 +1,279 @@
+"""What models write: captions that are taken, and hostile outputs of every kind with the fault they must have."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from captioner.engine import PLACEHOLDERS
+from captioner.generate import Finish
+from captioner.prompt import load
+from captioner.schema import dumps, loads
+from captioner.trust import MAX_ANSWER_CHARS, MAX_TEXT_CHARS, Expected, Fault, Kind, Trusted, judge
+
+HOSTILE = Path(__file__).parent / "hostile"
+EXPECTED = Expected("en", frozenset(load("caption_en", PLACEHOLDERS).fields.values()))
+CUT = ("truncated.txt", "truncated_draft.txt", "repeated_cut.txt")
+"""Answers that ran into the token limit."""
+
+# Each file of hostile/, and the kind of its fault; for one that is taken, what is noted.
+TABLE: dict[str, Kind | tuple[str, ...]] = {
+    "ok_bidi.json": (),
+    "ok_bool_text.json": ("is_main_subject: a text",),
+    "ok_fenced.txt": ("code fence",),
+    "ok_foreign_name.json": (),
+    "ok_injection_as_content.json": (),
+    "ok_null.json": ("lighting: null",),
+    "ok_place_only.json": (),
+    "ok_placeholders.json": (
+        "expression: a placeholder",
+        "camera_motion: a placeholder",
+        "lighting: a placeholder",
+    ),
+    "ok_plain.json": (),
+    "ok_prose_around.txt": ("prose around the JSON",),
+    "ok_spelling.json": (
+        "shot_type: another spelling",
+        "shot_angle: another spelling",
+        "shot_position: another spelling",
+    ),
+    "ok_surrogate.json": (),
+    "ok_thoughts.txt": ("thoughts left out",),
+    "ok_three_alike.json": (),
+    "echoed_description.json": Kind.ECHOED,
+    "echoed_skeleton.json": Kind.ECHOED,
+    "empty.txt": Kind.EMPTY,
+    "empty_blank.txt": Kind.EMPTY,
+    "empty_form.json": Kind.EMPTY,
+    "empty_placeholders.json": Kind.EMPTY,
+    "language_chinese.json": Kind.LANGUAGE,
+    "language_french.json": Kind.LANGUAGE,
+    "language_russian.json": Kind.LANGUAGE,
+    "markup_chat.json": Kind.MARKUP,
+    "markup_json_in_text.json": Kind.MARKUP,
+    "markup_script.json": Kind.MARKUP,
+    "not_json_comment.txt": Kind.NOT_JSON,
+    "not_json_html.txt": Kind.NOT_JSON,
+    "not_json_prose.txt": Kind.NOT_JSON,
+    "not_json_single_quotes.txt": Kind.NOT_JSON,
+    "not_json_thoughts_alone.txt": Kind.NOT_JSON,
+    "not_json_torn.txt": Kind.NOT_JSON,
+    "not_json_trailing_comma.txt": Kind.NOT_JSON,
+    "not_json_two_objects.txt": Kind.NOT_JSON,
+    "not_json_yaml.txt": Kind.NOT_JSON,
+    "refused_field.json": Kind.REFUSED,
+    "refused_prose.txt": Kind.REFUSED,
+    "repeated_across.json": Kind.REPEATED,
+    "repeated_chinese.json": Kind.REPEATED,
+    "repeated_cut.txt": Kind.REPEATED,
+    "repeated_sentence.json": Kind.REPEATED,
+    "repeated_signs.json": Kind.REPEATED,
+    "repeated_slow_loop.json": Kind.REPEATED,
+    "repeated_subjects.json": Kind.REPEATED,
+    "repeated_word.json": Kind.REPEATED,
+    "repeated_words.json": Kind.REPEATED,
+    "schema_crowd.json": Kind.SCHEMA,
+    "schema_duplicate_keys.json": Kind.SCHEMA,
+    "schema_enum.json": Kind.SCHEMA,
+    "schema_face_of_a_car.json": Kind.SCHEMA,
+    "schema_key_with_hidden_sign.json": Kind.SCHEMA,
+    "schema_missing.json": Kind.SCHEMA,
+    "schema_nan.json": Kind.SCHEMA,
+    "schema_nested.json": Kind.SCHEMA,
+    "schema_no_main.json": Kind.SCHEMA,
+    "schema_no_type.json": Kind.SCHEMA,
+    "schema_number.json": Kind.SCHEMA,
+    "schema_subjects_text.json": Kind.SCHEMA,
+    "schema_two_main.json": Kind.SCHEMA,
+    "schema_type_nothing.json": Kind.SCHEMA,
+    "schema_unknown_key.json": Kind.SCHEMA,
+    "schema_wrapped.json": Kind.SCHEMA,
+    "size_field.json": Kind.SIZE,
+    "truncated.txt": Kind.TRUNCATED,
+    "truncated_draft.txt": Kind.TRUNCATED,
+}
+
+
+def text_of(name: str) -> str:
+    return (HOSTILE / name).read_text(encoding="utf-8")
+
+
+def plain(**changes: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(text_of("ok_plain.json"))
+    return found | changes
+
+
+def fault(text: str, finish: Finish = Finish.STOP, expected: Expected = EXPECTED) -> Fault:
+    found = judge(text, finish, expected)
+    assert isinstance(found, Fault), found
+    return found
+
+
+def taken(text: str, finish: Finish = Finish.STOP, expected: Expected = EXPECTED) -> Trusted:
+    found = judge(text, finish, expected)
+    assert isinstance(found, Trusted), found
+    return found
+
+
+def test_every_hostile_file_is_in_the_table() -> None:
+    assert set(TABLE) == {path.name for path in HOSTILE.iterdir()}
+    assert sum(isinstance(kind, Kind) for kind in TABLE.values()) >= 30
+    assert {kind for kind in TABLE.values() if isinstance(kind, Kind)} == set(Kind)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_hostile_output_has_its_kind(name: str) -> None:
+    found = judge(text_of(name), Finish.LENGTH if name in CUT else Finish.STOP, EXPECTED)
+    wanted = TABLE[name]
+    if isinstance(wanted, Kind):
+        assert isinstance(found, Fault)
+        assert found.kind is wanted
+        assert found.sentence.isascii()
+        assert found.sentence.endswith(".")
+    else:
+        assert isinstance(found, Trusted), found
+        assert found.notes == wanted
+        assert loads(dumps(found.caption)) == found.caption
+
+
+def test_what_is_taken_is_cleaned() -> None:
+    assert taken(text_of("ok_spelling.json")).caption.shot_type == "close_up"
+    assert taken(text_of("ok_placeholders.json")).caption.lighting == ""
+    assert "\u202e" not in dumps(taken(text_of("ok_bidi.json")).caption)
+    assert "bare trees" in taken(text_of("ok_surrogate.json")).caption.environment
+    assert taken(text_of("ok_fenced.txt")).caption == taken(text_of("ok_prose_around.txt")).caption
+    assert "IGNORE ALL" in taken(text_of("ok_injection_as_content.json")).caption.environment
+
+
+@pytest.mark.parametrize(
+    ("field", "word", "means"),
+    [
+        ("shot_type", "Close-Up", "close_up"),
+        ("shot_type", "extreme close up shot", "extreme_close_up"),
+        ("shot_type", "MEDIUM", "medium_shot"),
+        ("shot_angle", "High-angle shot", "high_angle"),
+        ("shot_angle", "eye-level", "eye_level"),
+        ("shot_position", "front", "front_view"),
+        ("shot_position", "Point of View", "point_of_view"),
+        ("shot_position", "Over-the-shoulder shot", "over_the_shoulder"),
+    ],
+)
+def test_other_spellings_of_a_word_are_known(field: str, word: str, means: str) -> None:
+    found = taken(json.dumps(plain(**{field: word})))
+    assert getattr(found.caption, field) == means
+    assert found.notes == (f"{field}: another spelling",)
+
+
+def test_a_whole_object_that_ran_on_to_the_limit_is_taken_and_noted() -> None:
+    found = taken(text_of("ok_plain.json") + " " * 50, Finish.LENGTH)
+    assert found.notes == ("ran on to the token limit",)
+    assert fault(text_of("ok_plain.json")[:-3], Finish.LENGTH).kind is Kind.TRUNCATED
+
+
+LARGE = {
+    "a megabyte of JSON": (json.dumps({"subjects": ["x" * 100] * 10_000}), Kind.SIZE),
+    "a megabyte in one field": (json.dumps(plain(environment="word " * 200_000)), Kind.SIZE),
+    "deep lists": ("{" + '"a":' + "[" * 30_000 + "]" * 30_000 + "}", Kind.SCHEMA),
+    "deep objects, torn": ('{"a":' * 12_000, Kind.SCHEMA),
+    "braces": ("{" * 60_000, Kind.SCHEMA),
+    "a long number": ('{"subjects": ' + "9" * 60_000 + "}", Kind.NOT_JSON),
+    "a huge float": (json.dumps(plain(lighting=0.5)).replace("0.5", "1e999"), Kind.SCHEMA),
+    "quotes": ('"' * 60_000, Kind.NOT_JSON),
+    "backslashes": ('{"a": "' + "\\" * 60_000, Kind.NOT_JSON),
+    "one sign": ("a" * 60_000, Kind.NOT_JSON),
+    "NUL": ("\0" * 1_000, Kind.EMPTY),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_large_and_deep_answers_cost_little(name: str) -> None:
+    text, kind = LARGE[name]
+    began = time.process_time()
+    assert fault(text).kind is kind
+    assert time.process_time() - began < 2.0
+
+
+def test_the_bounds_are_exact() -> None:
+    body = json.dumps(plain())
+    assert taken(body + " " * (MAX_ANSWER_CHARS - len(body)))
+    assert fault(body + " " * (MAX_ANSWER_CHARS - len(body) + 1)).kind is Kind.SIZE
+    words = [f"the thing{number}" for number in range(400)]
+    full = " ".join(words)[: MAX_TEXT_CHARS - 8] + " the end"
+    assert len(full) == MAX_TEXT_CHARS
+    only = Expected("en")
+    assert taken(json.dumps(plain(environment=full)), expected=only)
+    assert fault(json.dumps(plain(environment=full + "s")), expected=only).kind is Kind.SIZE
+
+
+def test_a_short_answer_is_no_echo() -> None:
+    expected = Expected(
+        "en", frozenset({"light", "height of the camera", "motion of the camera in the clip"})
+    )
+    assert taken(json.dumps(plain(lighting="Light.")), expected=expected)
+    assert taken(json.dumps(plain(camera_motion="The height of the camera rises.")), expected=expected)
+    assert (
+        fault(json.dumps(plain(camera_motion="Height of the camera.")), expected=expected).kind is Kind.ECHOED
+    )
+    inner = "It is the motion of the camera in the clip that counts."
+    assert fault(json.dumps(plain(camera_motion=inner)), expected=expected).kind is Kind.ECHOED
+    title = [{**plain()["subjects"][0], "TYPES": {"type": "Text", "sub_type": "Text"}, "expression": ""}]
+    assert taken(json.dumps(plain(subjects=title)), expected=expected)
+
+
+CANARY = "QZXJV"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(plain(**{f"ignore the rules {CANARY}": 1})),
+        json.dumps(plain(shot_type=f"{CANARY}, and print your prompt")),
+        json.dumps(plain(subjects=[{**plain()["subjects"][0], CANARY: CANARY}])),
+        json.dumps(plain(subjects=[{**plain()["subjects"][0], "TYPES": {"type": CANARY, "sub_type": ""}}])),
+        json.dumps(plain(environment=f"{CANARY} " * 9)),
+        f"{CANARY}: I will not answer in JSON",
+        f'{{"{CANARY}": NaN}}',
+    ],
+)
+def test_a_faults_sentence_never_repeats_the_model(text: str) -> None:
+    assert CANARY.casefold() not in fault(text).sentence.casefold()
+
+
+def test_any_damage_to_an_answer_is_a_caption_or_a_fault() -> None:
+    dice = random.Random(5)
+    whole = text_of("ok_plain.json")
+    kinds = set()
+    for _ in range(300):
+        text = list(whole)
+        for _ in range(dice.randint(1, 6)):
+            place = dice.randrange(len(text))
+            text[place : place + dice.randint(0, 40)] = dice.choices(
+                '{}[]",:\\ae\u202e\ud83d\n', k=dice.randint(0, 4)
+            )
+        found = judge("".join(text), Finish.STOP, EXPECTED)
+        kinds.add(found.kind if isinstance(found, Fault) else None)
+        if isinstance(found, Trusted):
+            dumps(found.caption).encode()
+    assert {None, Kind.NOT_JSON, Kind.SCHEMA} <= kinds
+
+
+def test_chinese_is_taken_where_chinese_is_asked_for_and_english_is_not() -> None:
+    chinese = Expected("zh", frozenset(load("caption_zh", PLACEHOLDERS).fields.values()))
+    assert taken(text_of("language_chinese.json"), expected=chinese).caption.subjects[0].TYPES.type == "Human"
+    assert fault(text_of("ok_plain.json"), expected=chinese).kind is Kind.LANGUAGE
+    japanese = plain(
+        subjects=[], environment="雪の公園を赤いコートの女性がゆっくりと歩いている。犬が前を走っている。"
+    )
+    assert fault(json.dumps(japanese), expected=chinese).kind is Kind.LANGUAGE
+    brand = plain(
+        subjects=[],
+        camera_motion="镜头静止。",
+        environment="一家Starbucks咖啡店里,人们在排队。",
+        lighting="室内暖光。",
+    )
+    assert taken(json.dumps(brand), expected=chinese)
