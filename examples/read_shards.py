@@ -2,7 +2,8 @@
 
 python examples/read_shards.py RUN/shards/256p
 
-Needs pyarrow, av and torch, and nothing of rushes. docs/shards.md describes the columns.
+Needs pyarrow, av and torch. Of rushes it needs the serializer alone, and that only for shards of format 1.0, which hold
+no prompts yet. docs/shards.md describes the columns.
 """
 
 import io
@@ -49,16 +50,19 @@ def pictures(media: bytes) -> torch.Tensor:
     return torch.stack(frames).permute(3, 0, 1, 2).float() / 127.5 - 1
 
 
-def prompt(said: Any) -> str:
-    """What a caption (a JSON object) says, in its own order, without the names of its fields."""
-    parts = said.values() if isinstance(said, dict) else said if isinstance(said, list) else ()
-    words = said.replace("_", " ") if isinstance(said, str) else ", ".join(filter(None, map(prompt, parts)))
-    return words
+def prompt(row: dict[str, Any]) -> str:
+    """The clip's text-to-video prompt; empty where its caption says nothing."""
+    if "prompts" in row:
+        return row["prompt_t2v"] or ""
+    from captioner.schema import loads
+    from captioner.serialize import write
+
+    return write(loads(row["caption"]), row["clip_id"], "t2v").text if row["caption"] else ""
 
 
 if __name__ == "__main__":
     for batch in batches(Path(sys.argv[1]), size=2, seed=0, epoch=0):
         videos = torch.stack([pictures(row["media"]) for row in batch])
-        prompts = [prompt(json.loads(row["caption"] or "{}")) for row in batch]
+        prompts = [prompt(row) for row in batch]
         rates = torch.tensor([row["fps"] for row in batch])
         print(batch[0]["bucket"], tuple(videos.shape), rates.tolist(), prompts[0][:80])  # a training step

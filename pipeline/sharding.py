@@ -40,6 +40,9 @@ class Cut:
     caption_engine: str | None
     concept: str | None
     scores: tuple[tuple[str, float], ...]
+    prompt_t2v: str | None = None
+    prompt_i2v: str | None = None
+    prompts: tuple[Mapping[str, Any], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -194,4 +197,7 @@ def shard_row(unit: Unit, cut: Cut, video: Mapping[str, Any], clip: EncodedClip)
         scores=dict(cut.scores),
         provenance=unit.provenance,
         extra=video["extra"],
+        prompt_t2v=cut.prompt_t2v,
+        prompt_i2v=cut.prompt_i2v,
+        prompts=cut.prompts,
     )

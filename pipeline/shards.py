@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from pipeline.encode import EncodedClip
 
-FORMAT = "1.0"
+FORMAT = "1.1"
 """Major.minor: a reader takes any minor of a major it knows; new columns raise the minor."""
 MANIFEST = "manifest.json"
 GROUP_BYTES = 1 << 19
@@ -69,8 +69,27 @@ SCHEMA = pa.schema(
         pa.field(
             "extra", pa.string(), nullable=False
         ),  # JSON object: the manifest's own columns, licence included
+        pa.field("prompt_t2v", pa.string()),  # text-to-video, of the first language; null: none
+        pa.field("prompt_i2v", pa.string()),  # image-to-video
+        pa.field(
+            "prompts",  # all of them, `dropped` being the caption's fields that a text leaves out; null: not fused
+            pa.list_(
+                pa.struct(
+                    [
+                        pa.field("kind", pa.string()),
+                        pa.field("language", pa.string()),
+                        pa.field("variant", pa.int32()),
+                        pa.field("text", pa.string()),
+                        pa.field("engine", pa.string()),
+                        pa.field("dropped", pa.list_(pa.string())),
+                    ]
+                )
+            ),
+        ),
     ],
 )
+SINCE = {"prompt_t2v": 1, "prompt_i2v": 1, "prompts": 1}
+"""By column that format 1.0 did not have, the minor that brought it."""
 
 
 class ShardError(Exception):
@@ -97,6 +116,10 @@ class ShardRow:
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     extra: str | None = None
     """The manifest's own columns as a JSON object, as VIDEOS has them."""
+    prompt_t2v: str | None = None
+    prompt_i2v: str | None = None
+    prompts: Sequence[Mapping[str, Any]] | None = None
+    """As SCHEMA has them."""
 
     def record(self) -> dict[str, Any]:
         """The row as Arrow takes it. ValueError: a score is not finite."""
@@ -114,6 +137,7 @@ class ShardRow:
             self.provenance, sort_keys=True, separators=(",", ":"), ensure_ascii=False
         )
         own["extra"] = self.extra or "{}"
+        own["prompts"] = None if self.prompts is None else [dict(prompt) for prompt in self.prompts]
         return own | clip
 
 
@@ -146,8 +170,10 @@ def write_shard(rows: Iterable[ShardRow]) -> bytes:
 
 def _writer(sink: io.BytesIO, schema: pa.Schema) -> pq.ParquetWriter:
     """Fixed settings: media as it is (it is compressed already), text as zstd, every page with its checksum."""
-    text = [name for name in schema.names if name not in ("media", "scores", "crop")]
+    text = [name for name in schema.names if name not in ("media", "scores", "crop", "prompts")]
     nested = ["scores.list.element.name", "scores.list.element.value", "crop.list.element"]
+    nested += [f"prompts.list.element.{name}" for name in ("kind", "language", "variant", "text", "engine")]
+    nested += ["prompts.list.element.dropped.list.element"]
     return pq.ParquetWriter(
         sink,
         schema,
@@ -185,6 +211,12 @@ def open_shard(source: Any) -> pq.ParquetFile:
         raise ShardError("this Parquet file is not a training shard: it has no rushes.format")
     check_format(found.decode(errors="replace"))
     return shard
+
+
+def columns_of(shard: pq.ParquetFile) -> list[pa.Field]:
+    """The columns that a shard of this one's format has, of those that this version knows."""
+    minor = int(shard.schema_arrow.metadata[b"rushes.format"].partition(b".")[2])
+    return [field for field in SCHEMA if SINCE.get(field.name, 0) <= minor]
 
 
 def check_format(found: str) -> None:
@@ -231,6 +263,9 @@ class Manifest:
     fingerprints: Mapping[str, str]
     """Of the stages whose columns the clips carry, by stage name."""
     files: tuple[ShardFile, ...]
+    gates: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """What people's review says of the pool, by gate: pass, fail, not_enough, stale (of another state of the run) or
+    absent; empty in a manifest of format 1.0, which did not say."""
 
     @property
     def totals(self) -> dict[str, int]:
@@ -252,6 +287,8 @@ class Manifest:
             },
             "files": [dataclasses.asdict(file) | {"bucket": file.bucket} for file in files],
         }
+        if self.gates:
+            plain["gates"] = dict(self.gates)
         return _canonical(plain | {"digest": hashlib.sha256(_canonical(plain)).hexdigest()})
 
 
@@ -268,7 +305,10 @@ def read_manifest(data: bytes) -> Manifest:
         files = tuple(
             ShardFile(file["path"], file["sha256"], file["bytes"], file["rows"]) for file in plain["files"]
         )
-        manifest = Manifest(plain["pool"], plain["recipe"], plain["fingerprints"], files)
+        gates = plain.get("gates", {})
+        if not all(isinstance(state, str) for state in gates.values()):
+            raise TypeError("a gate's state is no text")
+        manifest = Manifest(plain["pool"], plain["recipe"], plain["fingerprints"], files, gates)
         agrees = _agrees(plain, manifest)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ShardError(f"the manifest cannot be read: {type(error).__name__}: {error}") from error

@@ -28,6 +28,7 @@ from pipeline.shards import (
     Manifest,
     ShardError,
     ShardFile,
+    columns_of,
     open_shard,
     read_manifest,
     read_rows,
@@ -164,7 +165,7 @@ class _Proof:
             return [Problem(Fault.UNREADABLE, file.path, f"damaged: {error}")]
 
     def _inside(self, file: ShardFile, shard: pq.ParquetFile) -> Iterator[Problem]:
-        missing = [field.name for field in SCHEMA if not _has(shard.schema_arrow, field)]
+        missing = [field.name for field in columns_of(shard) if not _has(shard.schema_arrow, field)]
         if missing:
             yield Problem(Fault.ROWS, file.path, f"it lacks the columns {', '.join(missing)}")
             return
@@ -227,7 +228,7 @@ class _Proof:
 def _rows(shard: pq.ParquetFile) -> Iterator[dict[str, Any]]:
     """The rows in order, whatever is missing in them; of the scores only whether they are there."""
     unscored = shard.read(columns=["scores"], use_threads=False).column("scores").is_null().to_pylist()
-    plain = [field.name for field in SCHEMA if field.name != "scores"]
+    plain = [field.name for field in columns_of(shard) if field.name != "scores"]
     for row, missing in zip(read_rows(shard, plain), unscored, strict=True):
         yield row | {"scores": None if missing else {}}
 

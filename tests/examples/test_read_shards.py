@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,11 +20,12 @@ from pipeline.shards import Manifest, ShardFile, ShardRow, write_shard
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "read_shards.py"
-CAPTION = {
-    "subjects": [{"TYPES": {"type": "Human", "sub_type": "Woman"}, "action": "", "is_main_subject": True}],
-    "shot_type": "close_up",
-    "camera_motion": "The camera is static.",
-}
+CAPTION = (
+    '{"subjects":[{"TYPES":{"type":"Human","sub_type":"Woman"},"appearance":"","action":"","expression":"",'
+    '"position":"","is_main_subject":true}],"shot_type":"close_up","shot_angle":"","shot_position":"",'
+    '"camera_motion":"The camera is static.","environment":"","lighting":""}'
+)
+PROMPT = "A close-up. There is a woman. The camera is static."
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,9 @@ def pool(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., Pat
                     clip=clip,
                     bucket=bucket,
                     pool="256p",
-                    caption=json.dumps(CAPTION),
+                    caption=CAPTION,
+                    prompt_t2v=PROMPT,
+                    prompts=[],
                 )
                 for clip in decoder.encode(str(path), index, jobs)
             ]
@@ -107,9 +109,12 @@ def test_pictures_are_those_of_the_clip(example: ModuleType, pool: Path, barcode
     assert shown == 7
 
 
-def test_the_prompt_says_what_the_caption_says(example: ModuleType) -> None:
-    assert example.prompt(CAPTION) == "Human, Woman, close up, The camera is static."
-    assert example.prompt({}) == ""
+def test_the_prompt_is_the_shards_or_for_format_1_0_what_they_would_hold(example: ModuleType) -> None:
+    old = {"clip_id": "000", "caption": CAPTION}  # this clip drops nothing
+    assert example.prompt(old) == PROMPT
+    assert example.prompt(old | {"caption": None}) == ""
+    assert example.prompt(old | {"prompts": [], "prompt_t2v": "A street."}) == "A street."
+    assert example.prompt(old | {"prompts": [], "prompt_t2v": None}) == ""
 
 
 def run_in(pool: Path, *arguments: str) -> list[str]:
@@ -120,7 +125,10 @@ def run_in(pool: Path, *arguments: str) -> list[str]:
 def test_the_loop_runs_as_its_docstring_says(pool: Path) -> None:
     lines = run_in(pool, str(EXAMPLE), str(pool))
     assert len(lines) == 4
-    assert sum("t009-ar5x3 (2, 3, 9, 96, 160) [24, 24] Human, Woman, close up" in line for line in lines) == 3
+    assert (
+        sum("t009-ar5x3 (2, 3, 9, 96, 160) [24, 24] A close-up. There is a woman." in line for line in lines)
+        == 3
+    )
     assert sum("t001-ar1x1 (2, 3, 1, 96, 96)" in line for line in lines) == 1
 
 

@@ -21,11 +21,13 @@ from pipeline.shards import (
     GROUP_BYTES,
     GROUP_ROWS,
     SCHEMA,
+    SINCE,
     Manifest,
     ShardError,
     ShardFile,
     ShardRow,
     check_format,
+    columns_of,
     open_shard,
     read_manifest,
     read_rows,
@@ -113,7 +115,7 @@ def test_the_writer_keeps_its_fixed_settings() -> None:
         expected = "UNCOMPRESSED" if column.path_in_schema == "media" else "ZSTD"
         assert (column.path_in_schema, column.compression) == (column.path_in_schema, expected)
         assert not column.has_dictionary_page
-    assert shard.schema_arrow.metadata[b"rushes.format"] == b"1.0"
+    assert shard.schema_arrow.metadata[b"rushes.format"] == b"1.1"
     assert shard.schema_arrow.metadata[b"rushes.bucket"] == BUCKET.encode()
     assert shard.schema_arrow.equals(SCHEMA)
 
@@ -150,7 +152,7 @@ def test_a_newer_format_is_refused_in_one_sentence(tmp_path: Path) -> None:
 
 
 def test_the_golden_shard_of_format_1_stays_readable() -> None:
-    assert FORMAT == "1.0"
+    assert FORMAT.startswith("1.")
     data = GOLDEN.read_bytes()
     assert len(data) < 60_000
     rows = list(read_rows(open_shard(GOLDEN)))
@@ -160,7 +162,31 @@ def test_the_golden_shard_of_format_1_stays_readable() -> None:
     assert json.loads(rows[1]["caption"])["shot_type"] == "close_up"
     for found in rows:
         assert hashlib.sha256(found["media"]).hexdigest() == found["media_sha256"]
-        assert set(found) == set(SCHEMA.names)
+        assert set(found) == set(SCHEMA.names) - set(SINCE)
+    assert [field.name for field in columns_of(open_shard(GOLDEN))] == SCHEMA.names[: -len(SINCE)]
+
+
+def test_prompts_are_kept_as_they_are() -> None:
+    one = {
+        "kind": "t2v",
+        "language": "zh",
+        "variant": 1,
+        "text": "特写。",
+        "engine": "e",
+        "dropped": ["lighting"],
+    }
+    rows = [
+        row(1),
+        row(2, prompt_t2v="A close-up.", prompts=[one]),
+        row(3, prompts=[]),
+    ]
+    read = list(read_rows(open_shard(pa.BufferReader(write_shard(rows)))))
+    assert [found["prompts"] for found in read] == [None, [one], []]
+    assert [(found["prompt_t2v"], found["prompt_i2v"]) for found in read] == [
+        (None, None),
+        ("A close-up.", None),
+        (None, None),
+    ]
 
 
 def test_the_datasets_library_loads_shards(tmp_path: Path) -> None:
@@ -193,6 +219,17 @@ def test_a_manifest_is_canonical_and_read_back() -> None:
     assert plain["counts"] == plain["buckets"]["t017-ar1x1"] == {"files": 2, "rows": 4, "bytes": 20}
     assert list(plain) == sorted(plain)
     assert read_manifest(Manifest("256p", "r", {}, ()).to_json()).files == ()
+
+
+def test_a_manifest_says_what_the_gates_found_and_one_of_format_1_0_said_nothing() -> None:
+    gates = {"pretrain": "fail", "source": "absent"}
+    manifest = Manifest("540p", "0a1b2c3d", {}, (), gates)
+    assert read_manifest(manifest.to_json()).gates == gates
+    assert b'"gates"' not in Manifest("540p", "0a1b2c3d", {}, ()).to_json()
+    assert read_manifest(GOLDEN.with_suffix(".manifest.json").read_bytes()).gates == {}
+    wrong = Manifest("540p", "0a1b2c3d", {}, (), {"pretrain": 3})  # type: ignore[dict-item]
+    with pytest.raises(ShardError, match="a gate's state is no text"):
+        read_manifest(wrong.to_json())
 
 
 def test_every_changed_byte_of_a_manifest_is_found() -> None:

@@ -1,0 +1,326 @@
+"""A structured caption's fields as English sentences: word rules alone, no grammar is parsed.
+
+A field is a sentence, a verb phrase, a noun phrase or a few adjectives: captioners differ. The first words decide what
+it takes to make a sentence of it; where they do not, the subject and a colon stand before it, which is never wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from captioner.schema import Caption, Subject
+
+SHOTS = {
+    "long_shot": "a long shot",
+    "full_shot": "a full shot",
+    "medium_shot": "a medium shot",
+    "close_up": "a close-up",
+    "extreme_close_up": "an extreme close-up",
+}
+ANGLES = {
+    "eye_level": "at eye level",
+    "high_angle": "from a high angle",
+    "low_angle": "from a low angle",
+}
+POSITIONS = {
+    "front_view": "seen from the front",
+    "back_view": "seen from behind",
+    "side_view": "seen from the side",
+    "over_the_shoulder": "seen over the shoulder",
+    "overhead_view": "seen from directly overhead",
+    "point_of_view": "seen through the eyes of someone in the scene",
+    "aerial_view": "seen from the air",
+    "overlooking_view": "seen from a height",
+}
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_FEMALE = _words("woman girl lady female mother daughter actress queen bride waitress grandmother")
+_MALE = _words("man boy gentleman male father son actor king groom waiter grandfather")
+_PERSONS = _FEMALE | _MALE | _words("person people child adult teenager individual figure baby")
+_PLURALS = _words("people men women children police twins feet")
+_SINGULARS = _words("bus gas lens canvas christmas swiss chess")
+
+_ARTICLES = _words("a an one two three four five several many some no both")
+_SENTENCE = _words("the this that these those there she he they it his her their its someone each all we you")
+_PREPOSITIONS = _words(
+    "in on at near by behind beside between above below under over inside outside against along among around"
+    " across before next to toward towards within with without from through off"
+)
+_STATES = _words(
+    "seated held shown seen bent lit still stationary motionless static idle asleep awake not handheld"
+)
+_NOT_VERBS = _words(
+    "hands eyes arms legs lips fingers fists tears feet teeth always perhaps yes series clothes"
+)
+_NOT_ING = _words("nothing something anything morning evening king ring string thing wing spring")
+_HAS = _words("has have wears wear looks appears sports features dons carries holds shows")
+_FACES = _HAS | _words(
+    "smiles laughs frowns seems stares grins cries remains stays displays exhibits gazes glances smirks"
+)
+_WORN = _words(
+    "hair eyes skin beard moustache mustache bangs braid braids ponytail face freckles makeup glasses sunglasses"
+    " dress shirt t-shirt suit coat jacket hat cap skirt trousers pants jeans sweater hoodie uniform boots shoes"
+    " scarf gown robe blouse vest helmet clothes clothing outfit attire necklace earrings fur feathers tail ears"
+    " wings mane coat body build stripes spots wheels windows leaves petals"
+)
+_PLAIN = _words(
+    "tall short old young big small red white black brown blue green gray grey dark light bright slim thin large long"
+    " round blonde blond fair bald wide narrow clean new elderly middle-aged"
+)
+_ADJECTIVAL = ("y", "ed", "ful", "ous", "ish", "en", "ive", "less", "ic", "able")
+_PLACES = dict.fromkeys(_words("center centre middle foreground background distance upper lower"), "in the ")
+_PLACES |= dict.fromkeys(_words("left right far"), "on the ") | dict.fromkeys(_words("top bottom"), "at the ")
+_LIT = re.compile(r"light|\blit\b|illuminat|shadow|\bsun|glow|lamp|\bneon\b", re.IGNORECASE)
+_LED = ("ing", "ed")
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How one subject is spoken of."""
+
+    first: str
+    """Where it is first named: the woman, another woman."""
+    again: str
+    """After that: she, the person."""
+    own: str
+    """What is its own: her, the person's."""
+    noun: str
+    """The bare noun: woman."""
+    plural: bool
+
+    @property
+    def be(self) -> str:
+        return "are" if self.plural else "is"
+
+    @property
+    def have(self) -> str:
+        return "have" if self.plural else "has"
+
+
+def shot(caption: Caption) -> str:
+    """`A close-up at eye level, seen from the front.`, as much of it as is said; `other` says nothing."""
+    angle, position = ANGLES.get(caption.shot_angle, ""), POSITIONS.get(caption.shot_position, "")
+    size = SHOTS.get(caption.shot_type, "a shot" if angle or position else "")
+    whole = ", ".join(filter(None, (f"{size} {angle}".strip(), position)))
+    return sentence(whole)
+
+
+def subject(
+    found: Subject, noun: str, nth: int, texts: Sequence[tuple[str, str]], alone: bool = True
+) -> list[str]:
+    """The sentences of one subject: one a field of `texts` (name, text), the subject named first.
+
+    `nth` counts the subjects of this noun before it. Nothing said gives the bare mention.
+    """
+    naming = named(found.TYPES.type, noun, nth, alone)
+    sentences: list[str] = []
+    for field, text in texts:
+        who = naming.again if sentences else naming.first
+        sentences.append(sentence(_FIELDS[field](text, who, naming, bool(sentences))))
+    if not re.search(rf"\b{re.escape(naming.noun)}\b", " ".join(sentences), re.IGNORECASE):
+        sentences.insert(0, sentence(f"there {naming.be} {_some(naming, nth)}"))
+    return sentences
+
+
+def named(kind: str, noun: str, nth: int, alone: bool = True) -> Naming:
+    """The ways to speak of the nth subject of a noun; without `alone`, no pronoun that could mean another."""
+    words = noun.lower().split()
+    last = words[-1] if words else ""
+    plural = last in _PLURALS or (
+        last.endswith("s")
+        and not last.endswith(("ss", "us", "is"))
+        and last not in _SINGULARS
+        and len(last) > 3
+    )
+    the = f"the {noun}" if nth == 0 else f"the other {noun}"
+    first = [f"the {noun}", f"other {noun}" if plural else f"another {noun}"][min(nth, 1)]
+    if nth > 1 and not plural:
+        first = f"a {_ORDINALS[min(nth, len(_ORDINALS) - 1)]} {noun}"
+    pair = ("they", "their") if plural else _pronouns(kind, set(words))
+    again, own = pair if pair and alone else (the, f"{the}'" if the.endswith("s") else f"{the}'s")
+    return Naming(first, again, own, noun, plural)
+
+
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "further")
+
+
+def _pronouns(kind: str, words: set[str]) -> tuple[str, str] | None:
+    if words & _FEMALE:
+        return "she", "her"
+    if words & _MALE:
+        return "he", "his"
+    return None if kind.lower() == "human" else ("it", "its")
+
+
+def _some(naming: Naming, nth: int) -> str:
+    if nth:
+        return naming.first
+    return naming.noun if naming.plural else article(naming.noun)
+
+
+def article(noun: str) -> str:
+    """`an owl`, `a woman`."""
+    return f"{'an' if noun[:1].lower() in tuple('aeiou') else 'a'} {noun}"
+
+
+# --- one rule a field: (text, who, naming, introduced) -> words of a sentence
+
+
+def _action(text: str, who: str, naming: Naming, introduced: bool) -> str:
+    first, second = _first_two(text)
+    if first in _SENTENCE or first in _ARTICLES:
+        return _referring(text, who, introduced)
+    lead = second if first.endswith("ly") and second else first
+    if _participle(lead) or first in _STATES or (first in _PREPOSITIONS and first != "to"):
+        return f"{who} {naming.be} {lowered(text)}"
+    if _third_person(lead) or (naming.plural and lead not in _NOT_VERBS and first != "to"):
+        return f"{who} {lowered(text)}"
+    return f"{naming.first}: {lowered(text)}"
+
+
+def _appearance(text: str, who: str, naming: Naming, introduced: bool) -> str:
+    first, _ = _first_two(text)
+    if first in _SENTENCE:
+        return _referring(text, who, introduced)
+    if first in _HAS:
+        return f"{who} {lowered(text)}"
+    if _participle(first) or first in _STATES or (first in _PREPOSITIONS and first != "with"):
+        return f"{who} {naming.be} {lowered(text)}"
+    head = _before_preposition(text)
+    own = {naming.noun.lower(), *naming.noun.lower().split()}
+    if head and (head[-1] in _PERSONS or head[-1] in own):
+        noun = lowered(text) if first in _ARTICLES or naming.plural else article(lowered(text))
+        return f"{who} {naming.be} {noun}"
+    if set(head) & _WORN:
+        return f"{who} {naming.have} {lowered(text)}"
+    if head and all(word in _PLAIN or word == "and" or word.endswith(_ADJECTIVAL) for word in head):
+        return f"{who} {naming.be} {lowered(text)}"
+    return f"{naming.first}: {lowered(text)}"
+
+
+def _expression(text: str, who: str, naming: Naming, introduced: bool) -> str:
+    first, _ = _first_two(text)
+    if first in _SENTENCE:
+        return _referring(text, who, introduced)
+    if first in _FACES:
+        return f"{who} {lowered(text)}"
+    if _participle(first):
+        return f"{who} {naming.be} {lowered(text)}"
+    if first in ("a", "an"):
+        return f"{who} {naming.have} {lowered(text)}"
+    if first in _ARTICLES or first in _PREPOSITIONS:
+        return f"{naming.first}: {lowered(text)}"
+    if "expression" in _before_preposition(text):
+        return f"{who} {naming.have} {article(lowered(text))}"
+    named_own = naming.own if introduced else f"{naming.first}'{'' if naming.first.endswith('s') else 's'}"
+    return f"{named_own} expression is {lowered(text)}"
+
+
+def _position(text: str, who: str, naming: Naming, introduced: bool) -> str:
+    first, _ = _first_two(text)
+    if first in _SENTENCE:
+        return _referring(text, who, introduced)
+    if _participle(first) or first in _STATES or first in _PREPOSITIONS or first.endswith("ly"):
+        return f"{who} {naming.be} {lowered(text)}"
+    if first in _PLACES:
+        return f"{who} {naming.be} {_PLACES[first]}{lowered(text)}"
+    if _third_person(first):
+        return f"{who} {lowered(text)}"
+    return f"{naming.first}: {lowered(text)}"
+
+
+_FIELDS = {
+    "action": _action,
+    "appearance": _appearance,
+    "expression": _expression,
+    "position": _position,
+}
+
+
+def _referring(text: str, who: str, introduced: bool) -> str:
+    """A sentence as it is, but that a pronoun before anyone was named gives way to the name."""
+    first, _, rest = text.partition(" ")
+    if not introduced and first.lower() in ("she", "he", "they", "it"):
+        return f"{who} {rest}"
+    return text
+
+
+def environment(text: str) -> str:
+    """The place, a noun phrase or a sentence as it stands."""
+    first, _ = _first_two(text)
+    return sentence(f"the scene is set {lowered(text)}" if first in _PREPOSITIONS else text)
+
+
+def lighting(text: str) -> str:
+    """The light: a text that names it as it stands, words that only describe it in a sentence."""
+    if _LIT.search(text) or "." in text.rstrip("."):
+        return sentence(text)
+    words = [lowered(word.strip(" .")) for word in text.split(",") if word.strip(" .")]
+    has = [word for word in words if word.endswith(("tone", "tones", "contrast"))]
+    are = [word for word in words if word not in has]
+    told = f"is {', '.join(are)}" if are else ""
+    with_ = f"{', with' if are else 'has'} {' and '.join(has)}" if has else ""
+    return sentence(f"the lighting {told}{with_}")
+
+
+def camera(text: str) -> str:
+    """The camera's motion as a sentence about the camera."""
+    first, second = _first_two(text)
+    if "camera" in text.lower() or "shot" in text.lower().split():
+        return sentence(text)
+    lead = second if first.endswith("ly") and second else first
+    if _participle(lead) or first in _STATES:
+        return sentence(f"the camera is {lowered(text)}")
+    if _third_person(lead):
+        return sentence(f"the camera {lowered(text)}")
+    return sentence(f"camera motion: {lowered(text)}")
+
+
+# --- words
+
+
+def sentence(text: str) -> str:
+    """The text with a capital at its head and a full stop at its end; empty stays empty."""
+    text = text.strip()
+    if not text:
+        return ""
+    ended = text.endswith((".", "!", "?", "…", '."', '!"', '?"', ".”", "!”", "?”", ".)"))
+    return text[0].upper() + text[1:] + ("" if ended else ".")
+
+
+def lowered(text: str) -> str:
+    """The text with a small letter at its head, where its first word is an ordinary word with a capital."""
+    word = text.split(" ", 1)[0]
+    return text[0].lower() + text[1:] if word == "A" or word[1:].islower() else text
+
+
+def _first_two(text: str) -> tuple[str, str]:
+    words = re.findall(r"[\w'-]+", text.lower())
+    return (words[0] if words else ""), (words[1] if len(words) > 1 else "")
+
+
+def _third_person(word: str) -> bool:
+    """Whether a first word looks like a verb of the third person: walks, is."""
+    if word in ("is", "are", "has", "was"):
+        return True
+    return word.endswith("s") and not word.endswith(("ss", "us", "is")) and word not in _NOT_VERBS
+
+
+def _participle(word: str) -> bool:
+    return word.endswith(_LED) and word not in _NOT_ING and len(word) > 4
+
+
+def _before_preposition(text: str) -> list[str]:
+    """The words of the first sentence up to its first preposition or participle."""
+    words: list[str] = []
+    for word in re.findall(r"[\w'-]+", re.split(r"[.;:]", text.lower(), maxsplit=1)[0]):
+        if words and (word in _PREPOSITIONS or word.endswith("ing")):
+            break
+        words.append(word)
+    return words

@@ -1,0 +1,147 @@
+"""Which clips people should caption next: those on which the experts and the model disagree, spread over the run.
+
+Active learning by disagreement (query by committee, Seung et al. 1992), weighted by how sure the experts are. The
+camera expert of SkyReels-V2 was trained in five such rounds (arXiv 2504.13074, 3.2).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from captioner.lexicon import emotions, motions
+from captioner.schema import Caption
+
+VIDEO_SHARE = 0.05
+"""Of the clips picked, at most this share is of one video (but never less than one clip). Ours."""
+CONCEPT_TIMES = 2
+"""A concept has at most so many times an even share, as long as there are others. Ours."""
+SHOT = ("shot_type", "shot_angle", "shot_position")
+_NEAR = {"truck": "pan", "pedestal": "tilt", "dolly": "zoom", "follow": "pan"}
+"""Kinds of motion that a flow cannot always tell from one another, nor a caption's words."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One clip as the experts and the model see it."""
+
+    clip_id: str
+    video_id: str
+    concept: str
+    experts: Mapping[str, tuple[str, float]]
+    """By field, what the expert says and how surely, 0 to 1; a field on which it is silent is not there."""
+    said: Caption
+    """The model's own caption."""
+
+
+@dataclass(frozen=True)
+class Clash:
+    """One field on which they disagree."""
+
+    field: str
+    expert: str
+    model: str
+    weight: float
+    """The expert's confidence times how far apart they are, 0 to 1."""
+
+    def __str__(self) -> str:
+        return f"{self.field}: expert {self.expert!r}, model {self.model!r} ({self.weight:.2f})"
+
+
+@dataclass(frozen=True)
+class Picked:
+    """A clip to be looked at, and why."""
+
+    clip_id: str
+    video_id: str
+    concept: str
+    score: float
+    clashes: tuple[Clash, ...]
+
+    def row(self) -> dict[str, str | float]:
+        """A row of a file that `rushes review --clips` reads."""
+        return {
+            "clip_id": self.clip_id,
+            "score": round(self.score, 4),
+            "reason": "; ".join(map(str, self.clashes)),
+            "fields": " ".join(clash.field for clash in self.clashes),
+            "video_id": self.video_id,
+            "concept": self.concept,
+        }
+
+
+def clashes(found: Candidate) -> tuple[Clash, ...]:
+    """The fields on which expert and model both say something and not the same, the heaviest first."""
+    listed = []
+    for name, (expert, confidence) in found.experts.items():
+        model = said(found.said, name)
+        apart = distance(name, expert, model) if model else 0.0
+        if apart * confidence > 0:
+            listed.append(Clash(name, expert, model, apart * confidence))
+    return tuple(sorted(listed, key=lambda clash: (-clash.weight, clash.field)))
+
+
+def said(caption: Caption, name: str) -> str:
+    """What a caption says of a field; of an expression only where it is clear whose it is."""
+    if name == "expression":
+        people = [one for one in caption.subjects if one.TYPES.type.casefold() == "human"]
+        return people[0].expression if len(people) == 1 else ""
+    return str(getattr(caption, name))
+
+
+def distance(name: str, expert: str, model: str) -> float:
+    """How far two answers are apart, 0 to 1; texts by what they claim, and 0 where one of them claims nothing."""
+    if name in SHOT:
+        return float(expert != model)
+    read = motions if name == "camera_motion" else emotions
+    one, other = _coarse(read(expert)), _coarse(read(model))
+    return 1 - len(one & other) / len(one | other) if one and other else 0.0
+
+
+def _coarse(claims: Iterable[str]) -> frozenset[str]:
+    parts = (claim.split(" ", 1) for claim in claims)
+    return frozenset(" ".join([_NEAR.get(kind, kind), *way]) for kind, *way in parts)
+
+
+def pick(candidates: Iterable[Candidate], most: int, seed: int = 0) -> list[Picked]:
+    """The clips to look at, at most `most`, those that disagree most first.
+
+    No video has more than VIDEO_SHARE of them. No concept has more than CONCEPT_TIMES an even share, unless there is
+    nothing else. Equals go by a hash of seed and clip id.
+    """
+    ranked = sorted(
+        (
+            Picked(one.clip_id, one.video_id, one.concept, sum(clash.weight for clash in found), found)
+            for one in candidates
+            if (found := clashes(one))
+        ),
+        key=lambda one: (-one.score, hashlib.sha256(f"{seed}\n{one.clip_id}".encode()).digest()),
+    )
+    concepts = max(1, len({one.concept for one in ranked}))
+    a_video = max(1, math.floor(VIDEO_SHARE * most))
+    a_concept = max(1, math.ceil(CONCEPT_TIMES * most / concepts))
+    videos: Counter[str] = Counter()
+    first, rest = _taken(ranked, most, videos, a_video, a_concept)
+    more, _ = _taken(rest, most - len(first), videos, a_video, most)
+    place = {one.clip_id: number for number, one in enumerate(ranked)}
+    return sorted([*first, *more], key=lambda one: place[one.clip_id])
+
+
+def _taken(
+    ranked: Sequence[Picked], most: int, videos: Counter[str], a_video: int, a_concept: int
+) -> tuple[list[Picked], list[Picked]]:
+    """The first clips that no cap holds back, and the others."""
+    concepts: Counter[str] = Counter()
+    taken: list[Picked] = []
+    left: list[Picked] = []
+    for one in ranked:
+        if len(taken) < most and videos[one.video_id] < a_video and concepts[one.concept] < a_concept:
+            taken.append(one)
+            videos[one.video_id] += 1
+            concepts[one.concept] += 1
+        else:
+            left.append(one)
+    return taken, left

@@ -1,0 +1,125 @@
+"""Clips to look at: what counts as a disagreement, and that no video or concept takes the whole list."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from captioner.pick import Candidate, clashes, distance, pick
+from captioner.schema import Caption, Subject, Types
+
+EMPTY = Caption(
+    subjects=(),
+    shot_type="",
+    shot_angle="",
+    shot_position="",
+    camera_motion="",
+    environment="",
+    lighting="",
+)
+
+
+def person(expression: str, main: bool = True) -> Subject:
+    return Subject(
+        TYPES=Types(type="Human", sub_type="Man"),
+        appearance="",
+        action="",
+        expression=expression,
+        position="",
+        is_main_subject=main,
+    )
+
+
+def candidate(
+    clip: str, said: Caption, video: str = "v", concept: str = "", **experts: tuple[str, float]
+) -> Candidate:
+    return Candidate(clip, video, concept, experts, said)
+
+
+@pytest.mark.parametrize(
+    ("field", "expert", "model", "apart"),
+    [
+        ("shot_type", "close_up", "medium_shot", 1.0),
+        ("shot_type", "close_up", "close_up", 0.0),
+        ("camera_motion", "The camera pans left.", "It pans to the right.", 1.0),
+        ("camera_motion", "The camera pans left.", "The camera trucks left", 0.0),
+        ("camera_motion", "The camera pans left, then zooms in.", "It zooms in", 0.5),
+        ("camera_motion", "The camera is static.", "A busy street", 0.0),
+        ("expression", "He looks sad.", "Smiling", 1.0),
+        ("expression", "He looks happy.", "Smiling", 0.0),
+    ],
+)
+def test_how_far_two_answers_are_apart(field: str, expert: str, model: str, apart: float) -> None:
+    assert distance(field, expert, model) == apart
+
+
+def test_a_clash_weighs_as_much_as_the_expert_is_sure() -> None:
+    said = EMPTY.model_copy(
+        update={"shot_type": "medium_shot", "camera_motion": "Static", "subjects": (person("Sad"),)}
+    )
+    found = clashes(
+        candidate(
+            "a",
+            said,
+            shot_type=("close_up", 0.75),
+            shot_angle=("eye_level", 0.9),  # the model is silent
+            camera_motion=("The camera pans left.", 0.5),
+            expression=("He is happy.", 0.9),
+        )
+    )
+    assert [(one.field, one.weight) for one in found] == [
+        ("expression", 0.9),
+        ("shot_type", 0.75),
+        ("camera_motion", 0.5),
+    ]
+    assert str(found[1]) == "shot_type: expert 'close_up', model 'medium_shot' (0.75)"
+
+
+def test_of_two_people_it_is_not_known_whose_face_the_expert_saw() -> None:
+    said = EMPTY.model_copy(update={"subjects": (person("Sad"), person("", main=False))})
+    assert clashes(candidate("a", said, expression=("He is happy.", 0.9))) == ()
+
+
+WRONG = EMPTY.model_copy(update={"shot_type": "medium_shot"})
+
+
+def many(count: int, videos: int, concepts: int) -> list[Candidate]:
+    """Clips that all disagree, the first ones most; all of the most surely wrong are of video 0."""
+    return [
+        candidate(
+            f"{n:04d}",
+            WRONG,
+            video=f"v{0 if n < count // 2 else n % videos}",
+            concept=f"c{0 if n < count // 2 else n % concepts}",
+            shot_type=("close_up", 1 - n / (2 * count)),
+        )
+        for n in range(count)
+    ]
+
+
+def test_no_video_and_no_concept_takes_the_whole_list() -> None:
+    found = pick(many(2_000, 80, 8), 200)
+    assert len(found) == 200
+    assert max(Counter(one.video_id for one in found).values()) <= 10
+    assert max(Counter(one.concept for one in found).values()) <= 50
+    assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
+    assert found[0].clip_id == "0000"
+
+
+def test_a_concept_fills_what_the_others_leave_but_a_video_does_not() -> None:
+    one_concept = pick(many(400, 80, 1), 40)
+    assert len(one_concept) == 40
+    one_video = pick(many(400, 1, 4), 40)
+    assert len(one_video) == 2  # a twentieth of 40
+    assert len(pick(many(400, 1, 4), 3)) == 1
+
+
+def test_where_all_agree_there_is_nothing_to_look_at() -> None:
+    assert pick([candidate("a", WRONG, shot_type=("medium_shot", 1.0))], 10) == []
+
+
+def test_the_order_of_the_clips_does_not_matter_and_the_seed_breaks_ties() -> None:
+    clips = [candidate(f"{n}", WRONG, video=f"v{n}", shot_type=("close_up", 0.5)) for n in range(50)]
+    assert pick(clips, 10) == pick(clips[::-1], 10)
+    assert pick(clips, 10, seed=1) != pick(clips, 10)

@@ -1,0 +1,239 @@
+"""Captions of a run as a whole: prompts in its shards, evaluation, a training set, clips to look at."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from click.testing import CliRunner
+
+from captioner.pick import Clash, Picked
+from captioner.schema import Caption, dumps, loads
+from captioner.serialize import write
+from jobs import chain, cli, pick
+from jobs.captions import from_file
+from jobs.config import ConfigError, dump
+from jobs.run import Run
+from pipeline.shards import open_shard, read_manifest, read_rows
+
+EMPTY = Caption(
+    subjects=(),
+    shot_type="",
+    shot_angle="",
+    shot_position="",
+    camera_motion="",
+    environment="",
+    lighting="",
+)
+CLOSE = EMPTY.model_copy(update={"shot_type": "close_up", "environment": "A beach at dusk"})
+
+
+def line(clip_id: str, caption: Caption) -> str:
+    return json.dumps({"clip_id": clip_id, "caption": json.loads(dumps(caption))}) + "\n"
+
+
+BAD = (
+    "{nonsense\n",
+    "[1]\n",
+    '{"caption": {}}\n',
+    '{"clip_id": "x"}\n',
+    '{"clip_id": "x", "caption": {"subjects": []}}\n',
+    '{"clip_id": "x", "caption": "' + "[" * 100_000 + '"}\n',
+    '{"clip_id": "x", "caption": {"a": ' + "[" * 100_000 + "}}\n",
+)
+
+
+def test_a_bad_row_is_one_sentence_and_the_others_count(tmp_path: Path) -> None:
+    path = tmp_path / "truth.jsonl"
+    path.write_bytes(
+        "".join(BAD).encode()
+        + b"\xff\xfe\n\n"
+        + (line("a", CLOSE) + line("a", EMPTY)).encode()
+        + json.dumps({"clip_id": "b", "caption": dumps(CLOSE)}).encode()
+    )
+    found = from_file(path)
+    assert found.by_clip == {"a": CLOSE, "b": CLOSE}
+    assert len(found.faults) == len(BAD) + 2
+    assert all(fault.startswith(f"{path}, line ") and "\n" not in fault for fault in found.faults)
+    assert all(len(fault) < 300 for fault in found.faults)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        from_file(tmp_path / "none.jsonl")
+
+
+def run(*words: str | Path) -> tuple[int, str]:
+    done = CliRunner().invoke(cli.cli, list(map(str, words)))
+    return done.exit_code, done.output
+
+
+def test_two_files_are_shown_side_by_side(tmp_path: Path) -> None:
+    (tmp_path / "truth.jsonl").write_text(line("a", CLOSE) + line("b", CLOSE))
+    (tmp_path / "old.jsonl").write_text(line("a", EMPTY) + "{\n")
+    (tmp_path / "new.jsonl").write_text(line("a", CLOSE) + line("b", EMPTY))
+    command = ["caption-eval", "--words", "--truth", tmp_path / "truth.jsonl"]
+    status, text = run(*command, tmp_path / "old.jsonl", tmp_path / "new.jsonl")
+    assert status == 0
+    rows = {row[:16].strip(): row.split() for row in text.splitlines()}
+    assert rows["shot type"] == [
+        *("shot", "type", "2", "0.0", "0.0", "to", "65.8", "0"),
+        *("50.0", "9.5", "to", "90.5", "50"),
+    ]
+    assert "A: old; clips without a caption: 1" in text
+    assert "B less A: +50.0 points on average" in text
+    assert "old.jsonl, line 2: " in text
+    status, text = run(*command, "--json", tmp_path / "new.jsonl")
+    assert json.loads(text)["engines"][0]["fields"]["environment"]["right"] == 0.5
+    status, text = run(*command, tmp_path / "old.jsonl", tmp_path / "none.jsonl")
+    assert (status, "cannot be read" in text) == (2, True)
+    (tmp_path / "other.jsonl").write_text(line("z", CLOSE))
+    status, text = run(*command, tmp_path / "other.jsonl")
+    assert (status, "none of the truth's clips" in text) == (2, True)
+
+
+def test_a_model_behind_a_server_judges_and_is_not_asked_twice(
+    tmp_path: Path, chat_server: Any, chat_reply: Any
+) -> None:
+    chat_server.reply = lambda asked: chat_reply(text="Part")
+    (tmp_path / "truth.jsonl").write_text(line("a", CLOSE))
+    (tmp_path / "new.jsonl").write_text(line("a", CLOSE.model_copy(update={"environment": "The sea"})))
+    judge = ["--judge", chat_server.url, "--judge-model", "tiny", "--cache", tmp_path / "cache.jsonl"]
+    for _ in range(2):
+        status, text = run(
+            "caption-eval", "--json", "--truth", tmp_path / "truth.jsonl", *judge, tmp_path / "new.jsonl"
+        )
+        found = json.loads(text)
+        assert status == 0
+        assert found["judge"].startswith("server tiny judge_en/1-")
+        assert found["engines"][0]["fields"]["environment"]["right"] == 0.5
+    assert len(chat_server.asked) == 1
+    status, text = run(
+        "caption-eval", "--truth", tmp_path / "truth.jsonl", *judge[:2], tmp_path / "new.jsonl"
+    )
+    assert status == 2  # a server without a model's name
+    assert "Traceback" not in text
+
+
+def test_a_list_of_clips_is_no_formula_and_whole_or_absent(tmp_path: Path) -> None:
+    clash = Clash("shot_type", "close_up", "medium_shot", 0.5)
+    found = [Picked("=1+1", "v", "@SUM(A1)", 0.5, (clash,)), Picked("b", "v", "", 0.25, (clash, clash))]
+    pick.write(found, tmp_path / "clips.csv")
+    rows = (tmp_path / "clips.csv").read_text().splitlines()
+    assert rows[0] == "clip_id,score,reason,fields,video_id,concept"
+    assert rows[1].startswith("'=1+1,0.5,")
+    assert rows[1].endswith(",'@SUM(A1)")
+    pick.write(found, tmp_path / "clips.jsonl")
+    assert (
+        json.loads((tmp_path / "clips.jsonl").read_text().splitlines()[1])["fields"] == "shot_type shot_type"
+    )
+    for bad in (tmp_path / "clips.txt", tmp_path / "no" / "clips.csv"):
+        with pytest.raises(ConfigError):
+            pick.write(found, bad)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clips.csv", "clips.jsonl"]
+
+
+# --- a run with captions
+
+
+@pytest.fixture
+def captioned(small: Any, tmp_path: Path) -> tuple[Run, Path]:
+    sources = [str(small.media / name) for name in ("a.mp4", "b.mp4")]
+    made = small.done(tmp_path / "run", sources=sources, stages=["black", "fusion"])
+    return made, tmp_path / "run"
+
+
+def shard_rows(folder: Path) -> list[dict[str, Any]]:
+    pool = folder / "shards" / "tiny"
+    files = read_manifest((pool / "manifest.json").read_bytes()).files
+    return [
+        row
+        for file in files
+        for row in read_rows(open_shard(pa.BufferReader((pool / file.path).read_bytes())))
+    ]
+
+
+@pytest.mark.slow
+def test_a_captioned_run_has_prompts_and_is_evaluated_and_taught_from(
+    captioned: tuple[Run, Path], tmp_path: Path
+) -> None:
+    _, folder = captioned
+    rows = shard_rows(folder)
+    assert len(rows) == 3
+    assert "t2v prompt" in (folder / "report.html").read_text(encoding="utf-8")
+    for row in rows:
+        caption = loads(row["caption"])
+        assert row["prompt_t2v"] == (write(caption, row["clip_id"], "t2v").text or None)
+        assert {one["kind"] for one in row["prompts"]} <= {"t2v", "i2v"}
+
+    truth = tmp_path / "truth.jsonl"
+    truth.write_text("".join(line(row["clip_id"], loads(row["caption"])) for row in rows[:2]))
+    status, text = run("caption-eval", "--words", "--json", "--truth", truth, folder)
+    found = json.loads(text)["engines"]
+    assert (status, [one["missing"] for one in found]) == (0, [0])
+    assert found[0]["engine"] == "caption: rushes-embedded/1"
+    assert {rate["right"] for rate in found[0]["fields"].values()} <= {1.0}
+
+    for name, options in (("clips", ()), ("again", ()), ("frames", ("--frames", 2)), ("few", ("-n", 1))):
+        status, text = run("caption-export", folder, "--to", tmp_path / name, "--val", 0.3, *options)
+        assert status == 0, text
+    manifest, frames, few = (
+        json.loads((tmp_path / n / "manifest.json").read_text()) for n in ("clips", "frames", "few")
+    )
+    assert (tmp_path / "clips" / "manifest.json").read_bytes() == (
+        tmp_path / "again" / "manifest.json"
+    ).read_bytes()
+    assert sum(part["clips"] for part in manifest["splits"].values()) == len(rows)
+    assert manifest["splits"]["val"]["clips"] > 0
+    media = {row["clip_id"]: row["media_sha256"] for row in rows}
+    for name, listed in manifest["files"].items():
+        assert hashlib.sha256((tmp_path / "clips" / name).read_bytes()).hexdigest() == listed["sha256"]
+        if name.startswith("media/"):
+            assert listed["sha256"] == media[Path(name).stem]
+    pictures = [name for name in frames["files"] if name.endswith(".jpg")]
+    assert len(pictures) > len(rows)
+    assert (tmp_path / "frames" / pictures[0]).read_bytes()[:2] == b"\xff\xd8"
+    assert sum(part["clips"] for part in few["splits"].values()) == 1
+    status, text = run("caption-export", folder, "--to", tmp_path / "clips")
+    assert (status, "is there already" in text) == (2, True)
+    status, text = run("caption-export", folder, "--to", tmp_path / "new", "--pool", "none")
+    assert (status, "there are no shards of none" in text) == (2, True)
+    assert not list(tmp_path.glob(".partial*"))
+
+    status, text = run("caption-pick", folder, "--to", tmp_path / "clips.csv")
+    assert status == 2
+    assert 'its captioner is "embedded"' in text
+    assert text.count("\n") == 1
+
+
+SAID = EMPTY.model_copy(
+    update={"camera_motion": "The camera pans quickly to the left.", "shot_type": "close_up"}
+)
+
+
+@pytest.mark.slow
+def test_a_model_that_contradicts_the_experts_is_looked_at(
+    small: Any, tmp_path: Path, chat_server: Any, chat_reply: Any
+) -> None:
+    chat_server.reply = lambda asked: chat_reply(text=dumps(SAID))
+    asking = {"engine": "server", "url": chat_server.url, "served_model": "tiny"}
+    changes = {"captioner": "server", "stages": ["black", "fusion"], "stage": {"vlm": asking}}
+    made = small.run(tmp_path / "run", sources=[str(small.media / "a.mp4")], **changes)
+    with made.store.locked():
+        made.store.put_text("run.toml", dump(made.config))
+        for name in ("ingest", "segment", "annotate", "caption"):
+            chain.do(made, name)
+    status, text = run("caption-pick", tmp_path / "run", "--to", tmp_path / "clips.csv")
+    assert status == 0, text
+    (row,) = csv.DictReader((tmp_path / "clips.csv").read_text(encoding="utf-8").splitlines())
+    assert row["fields"] == "camera_motion"
+    assert "model 'The camera pans quickly to the left.'" in row["reason"]
+    truth = tmp_path / "truth.jsonl"
+    truth.write_text(line(row["clip_id"], SAID))
+    status, text = run("caption-eval", "--words", "--truth", truth, tmp_path / "run")
+    assert "A: caption: server tiny" in text
+    assert "B: vlm_caption: server tiny" in text
+    found = {line[:16].strip(): line.split() for line in text.splitlines()}
+    assert found["camera motion"][-5:] == ["100.0", "20.7", "to", "100.0", "100"]
