@@ -1,223 +1,331 @@
-"""Which clips of a pool stay, so that each concept has the share that is wanted of it, as many as possible.
+"""Which clips of a pool stay, so that every axis has the shares that are wanted of it, as many as possible.
 
-Water filling: with weights w, a total T is filled by min(count, level * w) of each concept, at the level where they
-add up to T. While no concept runs out the shares are the weights; beyond that the scarce ones are kept whole and the
-others share what is left, so the shares drift from the targets as T grows and never come back. So the largest T
-whose drift is within tolerance is found by halving. Within a concept the better clips stay, then a keyed hash.
+Clips that no axis tells apart are a cell; balance.program says how many of each cell stay. Within a cell the better
+clips stay, then those with the lower keyed hash.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from balance.concepts import UNKNOWN, category_of
+from balance.cells import Cells, Floats, Ints, Wanted
+from balance.concepts import UNKNOWN
+from balance.program import solve
+from balance.settings import REST, Axis, Balance
 
-HALVINGS = 60
-"""Steps of the search for T: exact to one clip for any table."""
 NAME_WIDTH = 8
 """Bytes of a clip's id that the keyed hash takes at once."""
 
 BALANCED = pa.schema(
     [
         pa.field("clip_id", pa.string()),
-        pa.field("concept", pa.string()),  # the category by which it was balanced
+        pa.field("concept", pa.string()),  # the finest that is known of it: Human > Woman
+        pa.field("concept_source", pa.string()),  # caption, object, class; null: nothing tells
+        pa.field("labels", pa.list_(pa.string())),  # one for each axis, in their order
         pa.field("balanced", pa.bool_()),  # stays
+        pa.field("copies", pa.int8()),  # how many times: 0 is left out, more than 1 is repeated
+        pa.field("why", pa.string()),  # the axis and label for which it was left out; null when it stays
     ]
 )
 
 
 @dataclass(frozen=True)
-class Balance:
-    """The keys of a recipe's `[balance]`: one of `shares`, `caps` and `temperature`, and how. ValueError: wrong."""
+class Rows:
+    """What is decided about, row by row."""
 
-    shares: Mapping[str, float] = field(default_factory=dict)
-    """Wanted share of each named category; the others divide the rest as they are."""
-    caps: Mapping[str, float] = field(default_factory=dict)
-    """Largest share of each named category; the others stay whole."""
-    temperature: float | None = None
-    """Share in proportion to count ** temperature: 1 changes nothing, 0 makes all equal (mT5's alpha)."""
-    tolerance_ratio: float = 0.0005
-    """How far a share may be from what is wanted: half of a tenth of a point."""
-    min_kept_ratio: float = 0.0
-    """Go no further towards the targets than keeps this part of the clips."""
-    prefer: str = ""
-    """The column whose higher values stay first; none: by chance alone."""
+    names: tuple[tuple[str, ...], ...]
+    """For each axis its labels, rising."""
+    codes: tuple[npt.NDArray[np.int32], ...]
+    """For each axis (rows,) the place of each row's label."""
+    preference: Floats
+    """(rows,) the higher, the rather it stays; -inf where it is not known."""
+    hashes: npt.NDArray[np.uint64]
+    """(rows,) what decides between equals."""
 
-    def __post_init__(self) -> None:
-        given = [name for name in ("shares", "caps") if getattr(self, name)]
-        given += ["temperature"] if self.temperature is not None else []
-        if len(given) != 1:
-            raise ValueError(f"one of shares, caps and temperature is needed, not {len(given)}")
-        for name in ("shares", "caps"):
-            for concept, share in getattr(self, name).items():
-                if not 0 < share <= 1:
-                    raise ValueError(f"{name} has {concept} = {share}, which is not in (0, 1]")
-        if math.fsum(self.shares.values()) > 1 + 1e-9:
-            raise ValueError(f"shares add up to {math.fsum(self.shares.values()):g}, more than 1")
-        if self.temperature is not None and not 0 <= self.temperature <= 1:
-            raise ValueError(f"temperature is {self.temperature}, not in [0, 1]")
-        for name in ("tolerance_ratio", "min_kept_ratio"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, not in [0, 1]")
+    @classmethod
+    def of(cls, batches: Iterable[Batch]) -> Rows:
+        """Of batches in the order of the rows; only codes and numbers are kept of them."""
+        vocabulary: list[dict[str, int]] = []
+        codes: list[list[npt.NDArray[np.int32]]] = []
+        preference, hashes = [np.zeros(0)], [np.zeros(0, np.uint64)]
+        for batch in batches:
+            vocabulary = vocabulary or [{} for _ in batch.labels]
+            codes = codes or [[] for _ in batch.labels]
+            for labels, known, found in zip(batch.labels, vocabulary, codes, strict=True):
+                found.append(_coded(labels, known))
+            preference.append(batch.preference)
+            hashes.append(batch.hashes)
+        return cls(
+            tuple(tuple(sorted(known)) for known in vocabulary),
+            tuple(
+                _sorted(np.concatenate(found), known) for found, known in zip(codes, vocabulary, strict=True)
+            ),
+            np.concatenate(preference),
+            np.concatenate(hashes),
+        )
 
+    def only(self, mask: npt.NDArray[np.bool_]) -> Rows:
+        """These rows alone."""
+        codes = tuple(one[mask] for one in self.codes)
+        return Rows(self.names, codes, self.preference[mask], self.hashes[mask])
 
-def balance_from(settings: Mapping[str, Any], categories: Sequence[str]) -> Balance:
-    """The settings that these TOML values describe. ValueError: a key, a type or a category that does not exist."""
-    known = [field.name for field in fields(Balance)]
-    for key, value in settings.items():
-        if key not in known:
-            raise ValueError(f"unknown key {key}; the keys are {', '.join(known)}")
-        kind = {"shares": dict, "caps": dict, "prefer": str}.get(key)
-        if kind is None and type(value) not in (int, float):
-            raise ValueError(f"{key} is {value!r}, not a number")
-        if kind is not None and not isinstance(value, kind):
-            raise ValueError(f"{key} is {value!r}, not {'text' if kind is str else 'a table'}")
-        for concept, share in value.items() if isinstance(value, dict) else ():
-            if concept not in (*categories, UNKNOWN):
-                raise ValueError(f"{key} names {concept}, which is none of {', '.join(categories)}")
-            if type(share) not in (int, float):
-                raise ValueError(f"{key} has {concept} = {share!r}, not a number")
-    return Balance(**settings)
+    def known(self, name: str, balance: Balance) -> npt.NDArray[np.bool_]:
+        """(rows,) whether the label on the axis of this name is known; all where there is no such axis."""
+        mask = np.ones(len(self.hashes), np.bool_)
+        for axis, names, codes in zip(balance.axes, self.names, self.codes, strict=True):
+            if axis.name == name and UNKNOWN in names:
+                mask &= codes != names.index(UNKNOWN)
+        return mask
+
+    def said(self, step: slice, balance: Balance, chosen: Ints) -> tuple[pa.ListArray, pa.Array]:
+        """Of a stretch of rows: each row's labels as a list, and `axis: label` for its axis in `chosen`."""
+        starts = np.cumsum([0, *(len(names) for names in self.names)])
+        table = np.stack([codes[step] for codes in self.codes], axis=1) + starts[:-1].astype(np.int32)
+        labels = pa.array([name for names in self.names for name in names], pa.string())
+        told = [
+            f"{axis.name}: {name}"
+            for axis, names in zip(balance.axes, self.names, strict=True)
+            for name in names
+        ]
+        offsets = np.arange(0, table.size + 1, table.shape[1], dtype=np.int32)
+        listed = pa.ListArray.from_arrays(pa.array(offsets), labels.take(pa.array(table.ravel())))
+        one = np.take_along_axis(table, chosen[:, None], axis=1)[:, 0]
+        return listed, pa.array(told, pa.string()).take(pa.array(one))
+
+    def counts(self, copies: npt.NDArray[np.int8] | None = None) -> list[dict[str, int]]:
+        """For each axis the rows of each label, or their copies, the most first."""
+        found = []
+        for names, codes in zip(self.names, self.codes, strict=True):
+            sums = np.bincount(codes, copies, minlength=len(names)).astype(np.int64).tolist()
+            listed = ((name, count) for name, count in zip(names, sums, strict=True) if count)
+            found.append(dict(sorted(listed, key=lambda item: (-item[1], item[0]))))
+        return found
 
 
 @dataclass(frozen=True)
-class ConceptCount:
-    """One concept before and after; `target` is its wanted (shares, temperature) or largest (caps) share."""
+class Batch:
+    """Some rows: their labels on each axis (a null is UNKNOWN), and what decides between them."""
 
-    concept: str
+    labels: tuple[pa.Array, ...]
+    preference: Floats
+    hashes: npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Label:
+    """One label of an axis before and after. Copies count."""
+
+    name: str
     before: int
     after: int
     target: float | None
+    """Its wanted share, or its largest; None: it has none."""
+    missing: int
+    """Clips that the pool lacks of it: so many more, in the place of others, and the share would be as wanted."""
+    own: bool = True
+    """False for REST, whose clips are counted under their own labels too."""
+
+
+@dataclass(frozen=True)
+class AxisResult:
+    """One axis before and after, the most frequent label before first, REST last."""
+
+    name: str
+    most_only: bool
+    labels: tuple[Label, ...]
+    deviation_ratio: float
+    """Largest distance of a share from its target (how far above, for ceilings), labels without clips included."""
+
+    @property
+    def before(self) -> int:
+        """Clips of the pool."""
+        return sum(label.before for label in self.labels if label.own)
+
+    @property
+    def after(self) -> int:
+        """Of those that stay, copies counted."""
+        return sum(label.after for label in self.labels if label.own)
 
 
 @dataclass(frozen=True)
 class Balanced:
-    """What was decided, and how near to the targets it came."""
+    """What was decided of each row, and how near to the targets it came."""
 
-    table: pa.Table
-    """BALANCED, in the order of the input."""
-    concepts: tuple[ConceptCount, ...]
-    """Most frequent before first."""
-    deviation_ratio: float
-    """Largest distance of a share from its target (how far above, for caps), concepts without clips included."""
-
-
-def resample(table: pa.Table, balance: Balance, seed: int) -> Balanced:
-    """Which rows stay, of a table with `clip_id`, `concept` (null counts as Unknown) and the preferred column.
-
-    The same rows, balance and seed give the same answer in any order of rows. ValueError: the preferred column is
-    missing or not numbers.
-    """
-    names, codes = _categories(table.column("concept"))
-    counts = dict(zip(names, np.bincount(codes, minlength=len(names)).tolist(), strict=True))
-    counts = dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-    kept = allocate(counts, balance)
-    order = np.lexsort((keyed_hash(table.column("clip_id"), seed), _worst_last(table, balance.prefer), codes))
-    starts = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=len(names)))])
-    stays = np.zeros(table.num_rows, dtype=np.bool_)
-    for code, name in enumerate(names):
-        stays[order[starts[code] : starts[code] + kept[name]]] = True
-    targets = _targets(counts, balance)
-    concepts = pa.array(names, pa.string()).take(pa.array(codes))
-    return Balanced(
-        pa.table([table.column("clip_id").cast(pa.string()), concepts, stays], schema=BALANCED),
-        tuple(ConceptCount(name, count, kept[name], targets.get(name)) for name, count in counts.items()),
-        _deviation({name: float(number) for name, number in kept.items()}, targets, bool(balance.caps)),
-    )
+    copies: npt.NDArray[np.int8]
+    """(rows,) how many times it stays: 0 is left out."""
+    blamed: Ints
+    """(rows,) the axis on which the row's label is the most above its share, as a multiple of it: why it may go."""
+    axes: tuple[AxisResult, ...]
 
 
-def _categories(concepts: pa.ChunkedArray) -> tuple[list[str], npt.NDArray[np.int64]]:
-    """The categories that occur, and (rows,) the place of each row's among them."""
-    found = concepts.cast(pa.string()).combine_chunks().fill_null(UNKNOWN).dictionary_encode()
-    listed = [category_of(concept) for concept in found.dictionary.to_pylist()]
-    names = sorted(set(listed))
-    places = np.array([names.index(name) for name in listed], dtype=np.int64)
-    return names, places[found.indices.to_numpy()]
+def resample(rows: Rows, balance: Balance) -> Balanced:
+    """Which rows stay. The same rows and balance give the same answer in any order of rows."""
+    counts = rows.counts()
+    cell, cells = _cells(rows)
+    wanted = _wanted(rows, counts, balance)
+    kept = cells.counts
+    if len(wanted.axis) and len(cell):
+        kept = solve(cells, wanted, balance.min_kept_ratio, balance.repeat)
+    quota = _whole(kept, cells)
+    copies = _copies(rows, cell, cells, quota)
+    after = rows.counts(copies)
+    results = tuple(axis_result(axis, *both) for axis, *both in zip(balance.axes, counts, after, strict=True))
+    return Balanced(copies, _blamed(rows, counts, cells, balance)[cell], results)
 
 
-def allocate(counts: Mapping[str, int], balance: Balance) -> dict[str, int]:
-    """How many clips of each concept stay: as near to the targets as `min_kept_ratio` lets, and then the most."""
-    everything = sum(counts.values())
-    targets = _targets(counts, balance)
-    weights = _weights(counts, balance, targets)
-    reachable = targets if balance.caps else _reachable(counts, targets)
-
-    def drift(total: float) -> float:
-        return _deviation(_fill(counts, weights, total), reachable, bool(balance.caps))
-
-    low, high = max(balance.min_kept_ratio * everything, 1e-6), float(everything)
-    allowed = max(balance.tolerance_ratio, drift(low)) + 1e-12
-    if drift(high) <= allowed:
-        low = high
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if drift(middle) <= allowed else (low, middle)
-    return _whole(_fill(counts, weights, low))
-
-
-def _targets(counts: Mapping[str, int], balance: Balance) -> dict[str, float]:
-    """The share that each concept should have, or for caps may have at most."""
-    if balance.temperature is None:
-        return dict(balance.shares or balance.caps)
-    powers = {name: count**balance.temperature for name, count in counts.items() if count}
-    whole = math.fsum(powers.values())
-    return {name: power / whole for name, power in powers.items()}
+def axis_result(axis: Axis, before: Mapping[str, int], after: Mapping[str, int]) -> AxisResult:
+    """What became of an axis, of the clips by label before and after, copies counted."""
+    targets = axis.targets(before) if axis.bounded else {}
+    total = sum(after.values())
+    names = [*before, *(name for name in targets if name not in before)]
+    labels = []
+    for name in names:
+        target, stay = targets.get(name), after.get(name, 0)
+        missing = 0
+        if target is not None and not axis.most_only:
+            missing = _missing(stay, target, total, axis.tolerance_ratio)
+        labels.append(Label(name, before.get(name, 0), stay, target, missing))
+    unnamed = [label for label in labels if label.target is None]
+    if axis.shares and math.fsum(targets.values()) < 1 - 1e-9:
+        target, stay = 1 - math.fsum(targets.values()), sum(label.after for label in unnamed)
+        missing = _missing(stay, target, total, axis.tolerance_ratio * len(targets))
+        if len(unnamed) == 1:
+            place = labels.index(unnamed[0])
+            labels[place] = replace(unnamed[0], target=target, missing=missing)
+        else:
+            there = sum(label.before for label in unnamed)
+            labels.append(Label(REST, there, stay, target, missing, own=False))
+    gaps = [after.get(name, 0) / max(total, 1) - target for name, target in targets.items()]
+    worst = max((max(0.0, gap) if axis.most_only else abs(gap) for gap in gaps), default=0.0)
+    return AxisResult(axis.name, axis.most_only, tuple(labels), worst if total else 0.0)
 
 
-def _reachable(counts: Mapping[str, int], targets: Mapping[str, float]) -> dict[str, float]:
-    """The targets without those of concepts that have no clips, the others in proportion: what a total can reach."""
-    there = {name: target for name, target in targets.items() if counts.get(name)}
-    unnamed = any(count for name, count in counts.items() if name not in targets)
-    rest = max(0.0, 1 - math.fsum(targets.values())) if unnamed else 0.0
-    whole = math.fsum(there.values()) + rest
-    return {name: target / whole for name, target in there.items()}
+def _missing(stay: int, target: float, total: int, tolerance: float) -> int:
+    short = target * total - stay
+    return math.ceil(short - 1e-6) if short > tolerance * total + 1 else 0
 
 
-def _weights(counts: Mapping[str, int], balance: Balance, targets: Mapping[str, float]) -> dict[str, float]:
-    """What each concept's part is in proportion to; infinite: it is kept whole."""
-    if balance.caps:
-        return {name: targets.get(name, math.inf) for name in counts}
-    rest = max(0.0, 1 - math.fsum(targets.values()))
+def _coded(labels: pa.Array, known: dict[str, int]) -> npt.NDArray[np.int32]:
+    """(rows,) the places of the labels in `known`, which gets those that are new."""
+    found = labels.cast(pa.string()).fill_null(UNKNOWN).dictionary_encode()
+    places = [known.setdefault(label, len(known)) for label in found.dictionary.to_pylist()]
+    return np.array(places, np.int32)[found.indices.to_numpy()] if places else np.zeros(0, np.int32)
+
+
+def _sorted(codes: npt.NDArray[np.int32], known: Mapping[str, int]) -> npt.NDArray[np.int32]:
+    """The codes by the order of the labels, not of their first appearance."""
+    place = np.empty(len(known), np.int32)
+    place[[known[label] for label in sorted(known)]] = np.arange(len(known), dtype=np.int32)
+    return place[codes]
+
+
+def _cells(rows: Rows) -> tuple[Ints, Cells]:
+    """(rows,) each row's cell, and the cells."""
+    code = np.zeros(len(rows.hashes), np.int64)
+    for names, codes in zip(rows.names, rows.codes, strict=True):
+        code *= len(names)
+        code += codes
+    found, cell, counts = np.unique(code, return_inverse=True, return_counts=True)
+    labels = []
+    for names in reversed(rows.names):
+        labels.append(found % len(names))
+        found = found // len(names)
+    sizes = tuple(len(names) for names in rows.names)
+    stacked = np.array(labels[::-1], np.int64).reshape(len(sizes), len(counts))
+    return cell, Cells(counts.astype(np.float64), stacked, sizes)
+
+
+def _wanted(rows: Rows, counts: Sequence[Mapping[str, int]], balance: Balance) -> Wanted:
+    """The bounds of all axes, on labels that have clips."""
+    found: list[tuple[int, int, float, float]] = []
+    for number, (axis, names, count) in enumerate(zip(balance.axes, rows.names, counts, strict=True)):
+        targets = axis.reachable(count) if axis.bounded else {}
+        places = {name: place for place, name in enumerate(names)}
+        for name, target in sorted(targets.items()):
+            low = 0.0 if axis.most_only else max(0.0, target - axis.tolerance_ratio)
+            found.append((number, places[name], low, min(1.0, target + axis.tolerance_ratio)))
+    table = np.array(found, np.float64).reshape(len(found), 4)
+    return Wanted(table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2], table[:, 3])
+
+
+def _whole(kept: Floats, cells: Cells) -> Ints:
+    """(cells,) `kept` as whole numbers, each rounded to where it least adds to the errors so far of its labels and of
+    the whole (error diffusion along all axes at once)."""
+    errors = [[0.0] * size for size in (*cells.sizes, 1)]
+    labels = np.vstack([cells.labels, np.zeros((1, len(kept)), np.int64)]).T.tolist()
+    floors = np.floor(kept + 1e-6)
+    rests = np.clip(kept - floors, 0, 1)
+    up = np.zeros(len(kept), np.int64)
+    for number, (rest, places) in enumerate(zip(rests.tolist(), labels, strict=True)):
+        if rest <= 1e-6:
+            continue
+        carried = sum(error[place] for error, place in zip(errors, places, strict=True)) / len(places)
+        up[number] = rest - carried > 0.5
+        for error, place in zip(errors, places, strict=True):
+            error[place] += float(up[number]) - rest
+    whole: Ints = floors.astype(np.int64) + up
+    return whole
+
+
+def _copies(rows: Rows, cell: Ints, cells: Cells, quota: Ints) -> npt.NDArray[np.int8]:
+    """(rows,) how many times each stays: within a cell the preferred first, then by hash."""
+    order = np.lexsort((rows.hashes, -rows.preference, cell))
+    sizes = cells.counts.astype(np.int64)
+    place = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    each, extra = np.divmod(quota, np.maximum(sizes, 1))
+    copies = np.empty(len(order), np.int8)
+    copies[order] = np.repeat(each, sizes) + (place < np.repeat(extra, sizes))
+    return copies
+
+
+def _blamed(rows: Rows, counts: Sequence[Mapping[str, int]], cells: Cells, balance: Balance) -> Ints:
+    """(cells,) the axis on which the cell's label is the most above its target, as a multiple of it."""
+    excess = [
+        _excess(axis, count, names)[labels]
+        for axis, count, names, labels in zip(balance.axes, counts, rows.names, cells.labels, strict=True)
+    ]
+    blamed: Ints = np.array(excess).argmax(axis=0).astype(np.int64)
+    return blamed
+
+
+def _excess(axis: Axis, counts: Mapping[str, int], names: Sequence[str]) -> Floats:
+    """(labels,) the share of each label in the pool over its target; 0 where it has none."""
+    targets = axis.reachable(counts) if axis.bounded else {}
+    whole = sum(counts.values())
+    rest = 1 - math.fsum(targets.values())
     unnamed = sum(count for name, count in counts.items() if name not in targets)
-    return {
-        name: targets.get(name, rest * count / unnamed if unnamed else 0) for name, count in counts.items()
-    }
+    shared = unnamed / whole / rest if axis.shares and unnamed and rest > 0 else 0.0
+    return np.array([_over(counts.get(name, 0) / whole, targets.get(name), shared) for name in names])
 
 
-def _fill(counts: Mapping[str, int], weights: Mapping[str, float], total: float) -> dict[str, float]:
-    """min(count, level * weight) of each concept, at the level where they add up to `total`."""
-    filled = {name: float(count) for name, count in counts.items() if math.isinf(weights[name])}
-    left = total - math.fsum(filled.values())
-    finite = {name: weights[name] for name in counts if 0 < weights[name] < math.inf}
-    ordered = sorted(finite, key=lambda name: (counts[name] / finite[name], name))
-    for number, name in enumerate(ordered):
-        level = max(0.0, left) / math.fsum(finite[other] for other in ordered[number:])
-        filled[name] = min(float(counts[name]), level * finite[name])
-        left -= filled[name]
-    return {name: filled.get(name, 0.0) for name in counts}
+def _over(share: float, target: float | None, without: float) -> float:
+    """A share as a multiple of its target; `without` where it has none."""
+    if target is None:
+        return without
+    return share / target if target else math.inf
 
 
-def _deviation(kept: Mapping[str, float], targets: Mapping[str, float], above_only: bool) -> float:
-    """Largest distance of a share from its target."""
-    total = math.fsum(kept.values()) or 1.0
-    differences = [kept.get(name, 0.0) / total - target for name, target in targets.items()]
-    return max((max(0.0, gap) if above_only else abs(gap) for gap in differences), default=0.0)
+def preferred(table: pa.Table, column: str) -> Floats:
+    """(rows,) the values of the preferred column, -inf for nulls; zeros where none is preferred.
 
-
-def _whole(parts: Mapping[str, float]) -> dict[str, int]:
-    """The parts as whole numbers with the same total: the largest remainders are rounded up."""
-    floors = {name: math.floor(part + 1e-9) for name, part in parts.items()}
-    short = round(math.fsum(parts.values()) - 1e-9 - sum(floors.values()))
-    by_remainder = sorted(parts, key=lambda name: (floors[name] - parts[name], name))
-    return {name: floors[name] + (name in by_remainder[: max(0, short)]) for name in parts}
+    ValueError: the column is missing or not of numbers.
+    """
+    if not column:
+        return np.zeros(table.num_rows)
+    if column not in table.column_names:
+        raise ValueError(f"prefer is {column}, and there is no such column")
+    kind = table.schema.field(column).type
+    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
+        raise ValueError(f"prefer is {column}, which holds {kind}, not numbers")
+    values: Floats = table.column(column).cast(pa.float64()).fill_null(-np.inf).to_numpy()
+    return values
 
 
 def keyed_hash(ids: pa.ChunkedArray, seed: int) -> npt.NDArray[np.uint64]:
@@ -241,16 +349,3 @@ def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
-
-
-def _worst_last(table: pa.Table, prefer: str) -> npt.NDArray[np.float64]:
-    """Sort keys that put high values first and nulls last; all equal where no column is preferred."""
-    if not prefer:
-        return np.zeros(table.num_rows)
-    if prefer not in table.column_names:
-        raise ValueError(f"prefer is {prefer}, and there is no such column")
-    kind = table.schema.field(prefer).type
-    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
-        raise ValueError(f"prefer is {prefer}, which holds {kind}, not numbers")
-    values: npt.NDArray[np.float64] = table.column(prefer).cast(pa.float64()).fill_null(-np.inf).to_numpy()
-    return -values

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,11 +13,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from balance.concepts import SEPARATOR, load_concepts
-from balance.resample import BALANCED, balance_from, resample
+from balance.clusters import clip_vectors, train
+from balance.concepts import Concepts, Unmapped
+from balance.resample import BALANCED, Batch, Rows, keyed_hash, preferred, resample
+from balance.settings import Balance
 from filters import dedup
 from jobs import earlier
+from jobs.axes import EMBEDDING, Labels, balance_of
 from jobs.run import Counts, NotReady, Run
+from jobs.subjects import CAPTIONED, concepts_of
 from jobs.tables import measurements
 from jobs.tables import schema as joined_schema
 from pipeline import recipe as recipes
@@ -27,7 +32,10 @@ from pipeline.store import Entry
 Mask = npt.NDArray[np.bool_]
 VERSION = 1
 """Bumped when the same table would be judged otherwise."""
-CONCEPT_COLUMNS = ("concept_type", "concept_sub_type")
+BALANCE_VERSION = 3
+"""Bumped when the same pool would be balanced otherwise."""
+NO_BUCKET = "bucket: none fits"
+"""Why a clip is left out that no shard of the pool can hold."""
 DUPLICATE_COLUMNS = tuple(name for name in dedup.DUPLICATES.names if name != "clip_id")
 ROWS_A_FILE = 1 << 18
 
@@ -167,12 +175,32 @@ class Pools:
 
     # --- balance
 
+    @cached_property
+    def concepts(self) -> Concepts:
+        return self.run.config.taxonomy()
+
+    def balance_of(self, recipe: Recipe) -> Balance:
+        """The settings of a recipe's `[balance]`; RecipeError: they are wrong."""
+        return balance_of(recipe, self.concepts)
+
+    def labels(self, recipe: Recipe) -> Labels:
+        """What names the clips of a pool on the axes of its balance; clusters are not trained yet."""
+        made = joined_schema([planned.stage for planned in self.run.planned]).names
+        return Labels(
+            recipe, self.balance_of(recipe), self.concepts, self.run.used, (*made, *DUPLICATE_COLUMNS)
+        )
+
     def _balance_inputs(self, recipe: Recipe) -> str:
-        columns = [*CONCEPT_COLUMNS, str(recipe.balance.get("prefer", ""))]
-        settings = dict(recipe.balance)
-        seed = self.run.config.seed
-        seen = self.run.snapshot(columns)
-        return fingerprint("balance", VERSION, settings, seed, self._verdict_inputs(recipe), seen)
+        labels = self.labels(recipe)
+        return fingerprint(
+            "balance",
+            BALANCE_VERSION,
+            asdict(labels.balance),
+            labels.meaning,
+            self.run.config.seed,
+            self._verdict_inputs(recipe),
+            self.run.snapshot(labels.columns),
+        )
 
     def balance(self, recipe: Recipe) -> Entry | None:
         """Which of the kept clips stay: `balance/POOL@.../part-*.parquet`; None when the recipe does not balance."""
@@ -182,35 +210,102 @@ class Pools:
         return self.run.once(f"balance/{recipe.name}", inputs, lambda: self._balance(recipe))
 
     def _balance(self, recipe: Recipe) -> Iterator[tuple[pa.Table, Counts]]:
-        concepts = load_concepts()
-        settings = balance_from(recipe.balance, concepts.categories)
-        columns = [*CONCEPT_COLUMNS, *((settings.prefer,) if settings.prefer else ())]
-        kept = self.verdicts(recipe).column("kept")
-        tables, start = [], 0
-        for batch in self.measured(columns):
-            rows = batch.select(["clip_id", *columns]).filter(kept.slice(start, batch.num_rows))
-            start += batch.num_rows
-            named = concepts.assign(rows.column("concept_type"), rows.column("concept_sub_type"))
-            tables.append(
-                rows.append_column("concept", pc.list_element(pc.split_pattern(named, SEPARATOR), 0))
-            )
-        if not tables:
+        labels = self._trained(self.labels(recipe))
+        ids: list[pa.Array] = []
+        kinds: list[tuple[pa.Array, pa.Array]] = []
+
+        def batches() -> Iterator[Batch]:
+            for rows in self._kept(recipe, labels.columns):
+                ids.extend(rows.column("clip_id").chunks)
+                told = concepts_of(labels.concepts, rows)
+                kinds.append((told[0].dictionary_encode(), told[1].dictionary_encode()))
+                hashes = keyed_hash(rows.column("clip_id"), self.run.config.seed)
+                yield Batch(labels.of(rows, told[0]), preferred(rows, labels.balance.prefer), hashes)
+
+        rows = Rows.of(batches())
+        if not ids:
             return
-        found = resample(pa.concat_tables(tables), settings, self.run.config.seed)
-        for start in range(0, found.table.num_rows, ROWS_A_FILE):
-            piece = found.table.slice(start, ROWS_A_FILE)
-            yield piece, {"clips": piece.num_rows, "kept": pc.sum(piece.column("balanced")).as_py() or 0}
+        fits = rows.known("bucket", labels.balance)
+        found = resample(rows.only(fits), labels.balance)
+        copies, blamed = np.zeros(len(fits), np.int8), np.zeros(len(fits), np.int64)
+        copies[fits], blamed[fits] = found.copies, found.blamed
+        names = pa.chunked_array(ids)
+        kind, source = (pa.chunked_array(parts).cast(pa.string()) for parts in zip(*kinds, strict=True))
+        for start in range(0, len(fits), ROWS_A_FILE):
+            step = slice(start, start + ROWS_A_FILE)
+            listed, why = rows.said(step, labels.balance, blamed[step])
+            why = pc.if_else(pa.array(fits[step]), why, NO_BUCKET)
+            stays = copies[step] > 0
+            columns = [
+                names.slice(start, ROWS_A_FILE),
+                kind.slice(start, ROWS_A_FILE),
+                source.slice(start, ROWS_A_FILE),
+                listed,
+                stays,
+                copies[step],
+                pc.if_else(pa.array(stays), None, why),
+            ]
+            yield pa.table(columns, schema=BALANCED), {"clips": len(stays), "kept": int(stays.sum())}
+
+    def _kept(self, recipe: Recipe, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Batches of the clips that the pool's rules keep, with all that belongs to a clip and these columns."""
+        kept = self.verdicts(recipe).column("kept")
+        start = 0
+        for batch in self.measured(columns):
+            yield batch.filter(kept.slice(start, batch.num_rows))
+            start += batch.num_rows
+
+    def _trained(self, labels: Labels) -> Labels:
+        """The labels with clusters, where an axis asks for them."""
+        for axis in labels.balance.axes:
+            if axis.name == "cluster":
+                batches = (
+                    (
+                        clip_vectors(*(rows.column(name) for name in EMBEDDING)),
+                        keyed_hash(rows.column("clip_id"), self.run.config.seed),
+                    )
+                    for rows in self._kept(labels.recipe, EMBEDDING)
+                )
+                return replace(labels, clusters=train(batches, axis.clusters))
+        return labels
+
+    def unmapped(self) -> Counter[Unmapped]:
+        """What the captions of all clips say of their main subjects that the taxonomy does not have. NotReady: the run
+        has no captions."""
+        if not set(CAPTIONED) <= set(joined_schema([planned.stage for planned in self.run.planned]).names):
+            raise NotReady("this run has no captions: its stages must have 'caption' among them")
+        found: Counter[Unmapped] = Counter()
+        for batch in measurements(self.run, CAPTIONED):
+            found += self.concepts.unmapped(*(batch.column(name) for name in CAPTIONED))
+        return found
+
+    def balanced(self, recipe: Recipe) -> pa.Table | None:
+        """BALANCED of the clips that the pool's rules keep; None while it is not made."""
+        if not recipe.balance:
+            return None
+        entry = self.run.made(f"balance/{recipe.name}", self._balance_inputs(recipe))
+        return None if entry is None else self.run.store.tables(entry.outputs, BALANCED)
 
     def staying(self, recipe: Recipe, kept: Mask) -> Mask | None:
         """Of the clips that the rules keep, those that the balance lets stay; None while it is not made."""
         if not recipe.balance:
             return kept
-        entry = self.run.made(f"balance/{recipe.name}", self._balance_inputs(recipe))
-        if entry is None:
+        found = self.balanced(recipe)
+        if found is None:
             return None
         stays = kept.copy()
-        stays[kept] = self.run.store.tables(entry.outputs, BALANCED).column("balanced").to_numpy()
+        stays[kept] = found.column("balanced").to_numpy()
         return stays
+
+    def copies(self, recipe: Recipe) -> npt.NDArray[np.int8] | None:
+        """(clips,) how many times a trainer should see each; None where no clip of the pool is repeated."""
+        found = self.balanced(recipe)
+        if found is None or self.balance_of(recipe).repeat == 1:
+            return None
+        kept = self.verdicts(recipe).column("kept").to_numpy(zero_copy_only=False)
+        copies = np.zeros(len(kept), np.int8)
+        copies[kept] = found.column("copies").to_numpy()
+        return copies
 
     # --- the ledger
 

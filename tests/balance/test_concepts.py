@@ -3,8 +3,9 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from balance.concepts import UNKNOWN, category_of, load_concepts
+from balance.concepts import UNKNOWN, Evidence, category_of, load_concepts
 from captioner.concepts import TYPE_OF
+from filters.descriptors.imagenet import LABELS
 
 CONCEPTS = load_concepts()
 
@@ -19,7 +20,16 @@ CONCEPTS = load_concepts()
         ("Woman", None, "Human > Woman"),
         ("Woman", "Astronaut", "Human > Woman"),
         ("Vehicle", "Cars", "Vehicles > Car"),
-        ("Transportation", "sail-boat", "Vehicles"),
+        ("Transportation", "sail-boat", "Vehicles > Ship"),
+        ("Transportation", "Contraption", "Vehicles"),
+        ("Human", "Young adult woman", "Human > Woman"),
+        ("Animal", "German Shepherd", "Animal > Dog"),
+        ("人物", "年轻女人", "Human > Woman"),
+        ("Human", "女孩", "Human > Child"),
+        ("风景", "雪山", "Scenery > Mountain"),
+        ("机器人", None, "Object > Device"),
+        ("Ｈｕｍａｎ", "ＭＡＮ", "Human > Man"),
+        ("Human", "Hot dog vendor", "Human"),
         ("Other", "Insect", "Animal > Insect"),
         ("", "Mountain", "Scenery > Mountain"),
         (None, "Person", "Human"),
@@ -65,7 +75,7 @@ def test_a_column_is_mapped_row_by_row():
     ("text", "sentence"),
     [
         ("", "it has no category"),
-        ("A = 1", "A: a category is a table of `also` and `kinds`"),
+        ("A = 1", "A: a category is a table of `also`, `kinds` and `classes`"),
         ("[A]\nkind = {}", "A: a category is a table"),
         ("[A]\nkinds = []", "A: a category is a table"),
         ("[A]\nalso = 'x'", "A: its other words are a list of texts"),
@@ -86,6 +96,44 @@ def test_a_wrong_taxonomy_is_one_sentence(tmp_path, text, sentence):
     path.write_text(text)
     with pytest.raises(ValueError, match=sentence) as caught:
         load_concepts(path)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_every_run_of_classes_of_the_packaged_taxonomy_is_known():
+    found = load_concepts(classes=LABELS)
+    assert found.by_class["seashore"] == "Scenery > Sea"
+    assert found.by_class["dome"] == "Architecture"
+    assert found.by_class["Border collie"] == "Animal > Dog"
+    assert "cardigan" not in found.by_class
+    animals = {LABELS[i] for i in range(398)} - {
+        name for name, c in found.by_class.items() if c.startswith("Animal")
+    }
+    assert animals == {"trilobite"}
+    assert CONCEPTS.by_class == {}
+    assert CONCEPTS.evidence == found.evidence == Evidence()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[A.classes]\nA = ['x']", "A: the classifier has no class or run of them 'x'"),
+        ("[A.classes]\nA = ['two .. one']", "has no class or run of them 'two .. one'"),
+        ("[A.classes]\nA = ['one .. two', 'two']", "A: the class 'two' means A too"),
+        ("[A.classes]\nB = ['one']", "A.classes: B is no kind of it"),
+        ("[A.classes]\nA = 'one'", "A.classes: A is no kind of it with a list"),
+        ("[A]\nclasses = 1", "A: a category is a table"),
+        ("evidence = 1\n[A]", "evidence: it is a table of category, kind, object"),
+        ("[evidence]\nlooks = 1\n[A]", "evidence: it is a table of"),
+        ("[evidence]\nkind = 2\n[A]", "evidence.kind: 2 is no share over 0 and up to 1"),
+        ("[evidence]\nkind = 'x'\n[A]", "evidence.kind: 'x' is no share"),
+        ("[evidence]\nkind = true\n[A]", "evidence.kind: True is no share"),
+    ],
+)
+def test_wrong_classes_are_one_sentence(tmp_path, text, sentence):
+    path = tmp_path / "concepts.toml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=sentence) as caught:
+        load_concepts(path, ("one", "two"))
     assert str(caught.value).startswith(f"{path}: ")
 
 
