@@ -1,8 +1,8 @@
 """Reviewers' labels: a file of rows, one a judgement, read and checked.
 
 CSV (with a header), JSON Lines or Parquet, by its suffix. Columns: `clip_id`; `verdict`, "good" or "bad"; and where
-known `reason` (a word), `inclusion` (the chance in (0, 1] with which the clip was drawn for review), `reviewer`.
-Others are not looked at.
+known `reason` (a word, or several with a semicolon between), `inclusion` (the chance in (0, 1] with which the clip was
+drawn for review), `reviewer`. Others are not looked at.
 """
 
 from __future__ import annotations
@@ -45,13 +45,7 @@ class Judgement:
 
 def read(path: Path) -> dict[str, Label]:
     """The labels by clip. ConfigError names the line of the first row that cannot be used."""
-    rows = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}.get(path.suffix.lower())
-    if rows is None:
-        raise ConfigError(f"{path}: labels are a .csv, .jsonl or .parquet file")
-    try:
-        judgements = [_judgement(where, row) for where, row in rows(path)]
-    except OSError as error:
-        raise ConfigError(f"{path}: it cannot be read: {error.strerror or error}") from None
+    judgements = [_judgement(where, row) for where, row in rows_of(path)]
     if not judgements:
         raise ConfigError(f"{path}: there is no label in it")
     by_clip: dict[str, list[Judgement]] = {}
@@ -60,6 +54,17 @@ def read(path: Path) -> dict[str, Label]:
         _check_against(one, others)
         others.append(one)
     return {clip_id: _label(clip_id, ones) for clip_id, ones in by_clip.items()}
+
+
+def rows_of(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The rows of a file, each with where it stands. ConfigError: it cannot be read, or is of another form."""
+    rows = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}.get(path.suffix.lower())
+    if rows is None:
+        raise ConfigError(f"{path}: labels are a .csv, .jsonl or .parquet file")
+    try:
+        yield from rows(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: it cannot be read: {error.strerror or error}") from None
 
 
 def _check_against(one: Judgement, others: list[Judgement]) -> None:
@@ -77,7 +82,7 @@ def _check_against(one: Judgement, others: list[Judgement]) -> None:
 
 def _label(clip_id: str, ones: list[Judgement]) -> Label:
     bad = [one for one in ones if one.bad]
-    reasons = tuple(one.reason for one in bad if one.reason)
+    reasons = tuple(word.strip() for one in bad for word in one.reason.split(";") if word.strip())
     return Label(clip_id, 2 * len(bad) >= len(ones), ones[0].inclusion, reasons)
 
 

@@ -155,8 +155,8 @@ def weighted_share(bad: Flags, weights: Floats) -> tuple[float, float] | None:
     return share, effective
 
 
-def bound(share: float, labels: float) -> float:
-    """The exact one-sided bound (Clopper and Pearson 1934): the share is at most this, with CONFIDENCE.
+def bound(share: float, labels: float, confidence: float = CONFIDENCE) -> float:
+    """The exact one-sided bound (Clopper and Pearson 1934): the share is at most this, with this confidence.
 
     `labels` may be a fraction, as the effective number of a weighted sample is.
     """
@@ -166,7 +166,7 @@ def bound(share: float, labels: float) -> float:
     low, high = share, 1.0
     while high - low > 1e-9:
         middle = (low + high) / 2
-        if beta_cdf(middle, hits + 1, labels - hits) < CONFIDENCE:
+        if beta_cdf(middle, hits + 1, labels - hits) < confidence:
             low = middle
         else:
             high = middle

@@ -95,3 +95,9 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "l.csv").mkdir()
     with pytest.raises(ConfigError, match="it cannot be read"):
         read(tmp_path / "l.csv")
+
+
+def test_a_row_may_have_several_reasons(tmp_path: Path) -> None:
+    file = tmp_path / "labels.csv"
+    file.write_text("clip_id,verdict,reason\na,bad,logo;text\nb,bad,logo; \nc,good,logo\n")
+    assert [label.reasons for label in read(file).values()] == [("logo", "text"), ("logo",), ()]

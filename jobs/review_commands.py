@@ -1,0 +1,180 @@
+"""What the commands of reviewing do and say: `rushes review`, `gate`, `review-export` and `review-import`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from jobs.config import ConfigError
+from jobs.pools import Pools
+from jobs.progress import printable
+from jobs.review import Review, Reviews
+from jobs.review_labels import read_labels, write_labels
+from jobs.run import Run
+from review import plan as plans
+from review.evidence import ENOUGH
+from review.gate import Answer
+from review.plan import Settings
+from review.reasons import Gate
+
+MUCH = 1_000_000
+"""Evidence beyond this is not told apart."""
+
+
+def _evidence(value: float) -> str:
+    """An e-value in few digits."""
+    return f"{value:.3g}" if value < MUCH else f"over {MUCH:,}"
+
+
+def show(found: Answer) -> str:
+    """A gate's answer in lines."""
+    about = f"{found.gate} gate" + (f" of {found.pool}" if found.pool else "")
+    if found.attempt > 1:
+        about += f", sample {found.attempt} of the same clips"
+    lines = [
+        f"{about}: {found.sentence}",
+        f"estimated share of bad ones {found.share:.2%}, at most {found.bound:.2%}"
+        f" ({found.effective:.0f} equally weighted items would say as much)",
+        f"evidence at any look: {_evidence(found.for_pass)} to pass, {_evidence(found.for_fail)} to fail;"
+        f" {ENOUGH:g} settles it",
+    ]
+    lines += [
+        f"  {one.name}: {one.judged} judged, {one.bad} bad, at most {one.bound:.1%}"
+        + ("  ABOVE THE LIMIT BY ITSELF" if one.alarm else "")
+        for one in found.strata
+    ]
+    agreed, planted = found.agreement, found.sensitivity
+    for name, estimate in (
+        ("positive agreement", agreed.positive),
+        ("AC1", agreed.ac1),
+        ("kappa", agreed.kappa),
+    ):
+        if estimate is not None:
+            lines.append(
+                f"{name} {estimate.value:.2f} ({estimate.low:.2f} to {estimate.high:.2f}), {agreed.pairs} items"
+            )
+    if planted.planted:
+        lines.append(
+            f"planted faults noticed: {planted.caught} of {planted.planted}, so at least {planted.at_least:.0%}"
+            + "".join(f"; {count} {kind} missed" for kind, count in sorted(planted.missed.items()))
+        )
+    if found.corrected is not None and found.corrected_bound is not None:
+        lines.append(
+            f"share if they overlook as much of the rest: {found.corrected:.2%}, at most {found.corrected_bound:.2%}"
+        )
+    return "\n".join(map(printable, lines))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What `rushes review` was told; None where nothing was said."""
+
+    gate: Gate
+    pool: str | None = None
+    limit: float | None = None
+    expected: float | None = None
+    power: float | None = None
+    n: int | None = None
+    strata: int | None = None
+    readers: int | None = None
+    rule: plans.Rule | None = None
+    seed: int | None = None
+    anew: bool = False
+    clips: Path | None = None
+
+    def settings(self, pool: str, seed: int) -> Settings:
+        """The plan's settings. ConfigError: a value makes no sense."""
+        plain = Settings(self.gate, pool)
+        try:
+            return replace(
+                plain,
+                limit=self.limit,
+                expected=self.expected,
+                n=self.n,
+                power=plain.power if self.power is None else self.power,
+                most_strata=plain.most_strata if self.strata is None else self.strata,
+                readers=plain.readers if self.readers is None else self.readers,
+                rule=self.rule or plain.rule,
+                seed=seed if self.seed is None else self.seed,
+            )
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What was said of values that a plan has."""
+        names = ("limit", "expected", "power", "n", "readers", "rule", "seed")
+        said = {name: getattr(self, name) for name in names} | {"most_strata": self.strata}
+        return {name: value for name, value in said.items() if value is not None}
+
+
+def begin(run: Run, asked: Asked) -> Review:
+    """The review that is asked for, its plan frozen. ConfigError, NotReady or PlanError: it cannot be."""
+    reviews = Reviews(Pools(run))
+    if asked.clips is not None:
+        return reviews.picked(asked.clips, asked.gate, asked.readers or 1)
+    pool = reviews.named(asked.gate, asked.pool)
+    return reviews.plan(asked.settings(pool, run.config.seed), asked.given, asked.anew)
+
+
+def about(review: Review) -> str:
+    """A plan in lines."""
+    plan = review.plan
+    planted = sum(item.planted is not None for item in plan.items)
+    rejected = sum(item.side == "rejected" for item in plan.items)
+    lines = [f"{review.folder}: {len(plan.items)} items"]
+    if plan.strata:
+        lines[0] += (
+            f", {plan.n} of the sample, {rejected} rejected by the rules, {planted} with a planted fault"
+        )
+        lines += plan.notes
+        lines += [f"  {one.name}: {one.drawn} of {one.clips:,}" for one in plan.strata]
+    if plan.attempt > 1:
+        lines.append(
+            f"this is sample {plan.attempt} of the same clips: the more are drawn, the likelier one passes by luck"
+        )
+    return "\n".join(map(printable, lines))
+
+
+def serve(run: Run, review: Review, reviewers: Sequence[str], port: int, browser: bool) -> None:
+    """The page, until it is stopped. ConfigError: it cannot be served here."""
+    try:
+        from jobs.review_serve import sit
+        from review.serve import ServeError
+    except ModuleNotFoundError as error:
+        if error.name not in ("starlette", "uvicorn"):
+            raise
+        raise ConfigError(f"the page needs {error.name}: install rushes[review]") from None
+    with review.open() as store:
+        try:
+            sit(run, review.plan, store, review.folder, reviewers, port, browser, run.progress.say)
+        except ServeError as error:
+            raise ConfigError(str(error)) from None
+
+
+def conclude(run: Run, gate: Gate, pool: str | None) -> tuple[Answer, bool]:
+    """The answer of a gate, and whether it is about the run as it is now."""
+    reviews = Reviews(Pools(run))
+    named = reviews.named(gate, pool)
+    found = reviews.answer(gate, named)
+    return found, dict(found.snapshot) == reviews.snapshot(gate, named)
+
+
+def exported(run: Run, gate: Gate | None, pool: str | None, file: Path) -> str:
+    """Writes a review's verdicts to a file; a sentence about it."""
+    review = Reviews(Pools(run)).one(gate, pool)
+    return f"{file}: {write_labels(review, file)} verdicts of {review.folder.name}"
+
+
+def imported(
+    run: Run, gate: Gate | None, pool: str | None, file: Path, reviewer: str
+) -> tuple[list[str], bool]:
+    """Takes a file's verdicts into a review; sentences about it, and whether a row was refused."""
+    found = read_labels(Reviews(Pools(run)).one(gate, pool), file, reviewer, time.time())
+    return [
+        *map(printable, found.refused),
+        f"{found.taken} taken, {found.known} there already, {len(found.refused)} refused",
+    ], bool(found.refused)

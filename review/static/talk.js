@@ -1,0 +1,105 @@
+// Talking to the server: what can pass is tried again, and an event is sent until it is acknowledged.
+
+import { trouble } from "./dom.js";
+
+const RETRY_S = [0.5, 1, 2, 4, 5];
+
+class Fault extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** The answer to a GET, or to a POST of `body`. */
+export async function ask(path, body) {
+  const sent = body === undefined ? {} : {
+    method: "POST",
+    headers: { "content-type": "application/json", "x-rushes-review": "1" },
+    body: JSON.stringify(body),
+  };
+  let answer;
+  try {
+    answer = await fetch(path, { ...sent, cache: "no-store" });
+  } catch {
+    throw new Fault(0, "the server does not answer");
+  }
+  if (answer.ok) return answer.json();
+  const text = await answer.text();
+  let message = text;
+  try { message = JSON.parse(text).message; } catch { /* a plain sentence */ }
+  throw new Fault(answer.status, message);
+}
+
+export const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
+/** Seconds to wait after so many tries. */
+export const patience = (tries) => RETRY_S[Math.min(tries, RETRY_S.length - 1)];
+const later = (fault) => [0, 401, 500, 502, 503, 504].includes(fault.status); // worth another try
+
+/** What `attempt` gives; what can pass is tried again for ever, and said. */
+export async function insist(attempt, title) {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      const found = await attempt();
+      if (tries) trouble("");
+      return found;
+    } catch (fault) {
+      if (!(fault instanceof Fault) || !later(fault)) throw fault;
+      const way = fault.status === 401 ? "This link has ended: open the one that the command prints now." : "Trying again …";
+      trouble(title, `${fault.message}. ${way}`);
+      await pause(patience(tries));
+    }
+  }
+}
+
+// The outbox: what was said and is not yet acknowledged survives a reload.
+
+const BOX = `rushes-review:${location.pathname}`;
+
+let outbox = []; // events that are not acknowledged, the oldest first
+
+try {
+  outbox = JSON.parse(localStorage.getItem(BOX) ?? "[]");
+} catch { /* nothing was kept, or it cannot be read */ }
+
+function keep(events) {
+  outbox = events;
+  try {
+    localStorage.setItem(BOX, JSON.stringify(events));
+  } catch { /* no room, or not allowed: then it survives no reload */ }
+}
+
+let flushing = Promise.resolve();
+
+/** Sends an event after all that were said before; the state after it. Faults that stay are thrown. */
+export function say(event) {
+  const sent = { ...event, client_id: crypto.randomUUID() };
+  keep([...outbox, sent]);
+  flushing = flushing.catch(() => null).then(() => flush(sent.client_id));
+  return flushing;
+}
+
+/** Waits until nothing is on its way, whatever became of it. */
+export const settled = () => flushing.catch(() => null);
+
+/** Sends what a page before this one could not. */
+export function sendLeft() {
+  flushing = flush("");
+  return flushing;
+}
+
+async function flush(wanted) {
+  let state = null;
+  for (let first = outbox[0]; first; first = outbox[0]) {
+    const done = () => keep(outbox.filter((event) => event.client_id !== first.client_id));
+    try {
+      state = await insist(() => ask("api/event", first), "NOT SAVED");
+      done();
+    } catch (fault) {
+      done();
+      if (first.client_id === wanted) throw fault;
+    }
+    if (first.client_id === wanted) break;
+  }
+  return state;
+}
