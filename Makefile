@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+VLLM_VENV ?= .venv-vllm
 RUN ?= demo-run
 WORKERS ?= $(shell nproc)
 
@@ -29,11 +30,27 @@ demo-media/.fetched: $(VENV)/.weights examples/demo.media.toml
 demo: demo-media/.fetched ## the whole chain on real video, in minutes: shards and a report in demo-run/
 	$(BIN)/rushes run --config examples/demo.toml --out $(RUN) --workers $(WORKERS)
 
+review-demo: demo ## judge a sample of the demo's clips on a local page
+	$(BIN)/rushes review $(RUN) --gate pretrain --pool 256p
+
 test: demo-media/.fetched ## every test, fast and slow
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not promise"
 
 test-fast: $(VENV)/.weights ## the tests that take seconds
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow and not promise"
+
+# Its own environment: vLLM pins what everything else need not, and its build for the CPU is for tests alone.
+$(VLLM_VENV)/.installed: pyproject.toml constraints-vllm.txt tests/captioner/torchvision_cpu.py
+	$(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_VENV)/bin/python -m pip install --quiet --no-deps --requirement constraints-vllm.txt
+	$(VLLM_VENV)/bin/python -m pip install --quiet --no-deps --editable .
+	cp tests/captioner/torchvision_cpu.py $$($(VLLM_VENV)/bin/python -c 'import site; print(site.getsitepackages()[0])')
+	echo 'import torchvision_cpu' > $$($(VLLM_VENV)/bin/python -c 'import site; print(site.getsitepackages()[0])')/torchvision_cpu.pth
+	touch $@
+
+test-vllm: $(VLLM_VENV)/.installed ## captioning through a real vLLM, on a CPU, in an environment of its own (3 GB, minutes)
+	$(VLLM_VENV)/bin/python -m pytest -q -W ignore --timeout 900 tests/captioner/engines/test_vllm.py \
+		tests/captioner/engines/test_vllm_server.py tests/contracts/test_generators.py
 
 check: $(VENV)/.installed ## format, lint, types
 	$(BIN)/ruff format --check .
@@ -68,9 +85,11 @@ accuracy: demo-media/.fetched accuracy-media/.fetched ## docs/accuracy.md: every
 	$(BIN)/rushes segment accuracy-run
 	$(BIN)/rushes annotate accuracy-run
 	$(BIN)/python -m benchmarks.accuracy.spot accuracy-run
+	$(BIN)/python -m benchmarks.accuracy.people accuracy-people
+	$(BIN)/python -m benchmarks.accuracy.camera demo-media accuracy-media
 	$(BIN)/python -m benchmarks.accuracy.harness
 
 clean: ## remove the demo run, its media, and those of the accuracy page
-	rm -rf demo-run demo-media accuracy-run accuracy-media
+	rm -rf demo-run demo-media accuracy-run accuracy-media accuracy-people
 
-.PHONY: help setup demo test test-fast check format promises sbom bench accuracy clean
+.PHONY: help setup demo review-demo test test-fast test-vllm check format promises sbom bench accuracy clean

@@ -24,15 +24,16 @@ PACKAGES = ("filters", "captioner")
 
 
 def stages() -> dict[str, dict[str, Any]]:
-    """By stage: its version, and the digest of its code."""
-    found = [stage for package in PACKAGES for stage in importlib.import_module(package).STAGES]
-    return {
-        stage.name: {
-            "version": stage.version,
-            "code": digest(ROOT / f"{type(stage).__module__.replace('.', '/')}.py"),
-        }
-        for stage in found
-    }
+    """By stage: its version, and the digest of its code; two of one name are told apart by their class."""
+    packages = [importlib.import_module(package) for package in PACKAGES]
+    found = [stage for package in packages for stage in package.STAGES]
+    found += [stage for stage in importlib.import_module("captioner").MODEL_STAGES if stage not in found]
+    named: dict[str, dict[str, Any]] = {}
+    for stage in found:
+        name = f"{stage.name} {type(stage).__name__}" if stage.name in named else stage.name
+        code = digest(ROOT / f"{type(stage).__module__.replace('.', '/')}.py")
+        named[name] = {"version": stage.version, "code": code}
+    return named
 
 
 def digest(path: Path) -> str:

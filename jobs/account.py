@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs import balancing
 from jobs.pools import Mask, Pools
 from jobs.run import Run
 from jobs.shards import Fate, Shards
@@ -232,10 +233,15 @@ def funnel(account: Account) -> dict[str, Any]:
         "videos": account.videos().to_json(),
         "clips": clips.to_json(),
         "seconds": seconds.to_json(),
-        "pools": {pool.recipe.name: _pool(pool) for pool in pools},
+        "pools": {pool.recipe.name: _pool(pool) | _balance(account, pool) for pool in pools},
         "shards": {pool.recipe.name: dict(pool.manifest.totals) for pool in pools if pool.manifest},
         "failures": [vars(failure) for failure in account.failures],
     }
+
+
+def _balance(account: Account, pool: PoolAccount) -> dict[str, Any]:
+    found = balancing.outcome(account.pools, pool.recipe) if pool.fate is not None else None
+    return {} if found is None else {"balance": balancing.as_json(found)}
 
 
 def _pool(pool: PoolAccount) -> dict[str, Any]:

@@ -12,16 +12,20 @@ from typing import Any
 import pyarrow as pa
 
 from filters import dedup
+from jobs import balancing
 from jobs import config as settings
 from jobs import labels as reviewing
 from jobs import tune as tuning
 from jobs.account import Account, funnel
+from jobs.axes import balance_of, lacking
 from jobs.config import Config, ConfigError
-from jobs.pools import CONCEPT_COLUMNS, DUPLICATE_COLUMNS, Pools, by_clip
+from jobs.crops import CLEAN
+from jobs.pools import DUPLICATE_COLUMNS, Pools, by_clip
 from jobs.progress import Progress, printable
 from jobs.proof import Proof
+from jobs.review import GateFailed
 from jobs.run import NotReady, Run, caption_names, chosen_stages
-from jobs.shards import CLEAN, Shards
+from jobs.shards import Shards
 from jobs.status import FAILED
 from jobs.tables import origins, schema
 from pipeline import recipe as recipes
@@ -78,6 +82,7 @@ def check(config: Config) -> None:
     config.limits()
     config.segmenter()
     config.deduplicator()
+    config.taxonomy()
     known = pa.schema(
         [*schema(chosen_stages(config)), *(dedup.DUPLICATES.field(n) for n in DUPLICATE_COLUMNS)]
     )
@@ -90,8 +95,9 @@ def check(config: Config) -> None:
             raise ConfigError(
                 f"{name} crops to the clean rectangle: the run's stages must have 'crop' among them"
             )
-        if recipe.balance and not set(CONCEPT_COLUMNS) <= set(known.names):
-            raise ConfigError(f"{name} balances by concept: the run's stages must have 'caption' among them")
+        lacks = lacking(balance_of(recipe, config.taxonomy()), known.names) if recipe.balance else ""
+        if lacks:
+            raise ConfigError(f"{name} {lacks}")
     if len(set(names)) < len(names):
         raise ConfigError(f"recipes: two of them make a pool of the same name: {', '.join(names)}")
     for pool in config.shard.pools:
@@ -223,8 +229,19 @@ def do(run: Run, name: str, retry: bool = False) -> None:
         for recipe in recipes:
             shards.pools.balance(recipe)
     elif name == "shard":
-        for pool in run.config.shard.pools:
+        write_shards(shards, retry)
+
+
+def write_shards(shards: Shards, retry: bool) -> None:
+    """The shards of every pool that its gates let through. GateFailed, when those are done: one of them did not."""
+    refused: list[GateFailed] = []
+    for pool in shards.run.config.shard.pools:
+        try:
             shards.write(shards.plan(shards.pools.recipe(pool)), retry)
+        except GateFailed as error:
+            refused.append(error)
+    if refused:
+        raise refused[0]
 
 
 def step(run: Run, name: str) -> int:
@@ -232,16 +249,33 @@ def step(run: Run, name: str) -> int:
     if name in ("annotate", "caption"):
         run.ready(annotate_names(run.config) if name == "annotate" else caption_names())
     do(run, name)
-    return status(account_of(run))
+    account = account_of(run)
+    if name == "balance":
+        for found in outcomes(account):
+            for line in balancing.lines(found):
+                run.progress.say(printable(line))
+    return status(account)
+
+
+def outcomes(account: Account) -> list[balancing.Outcome]:
+    """What the balances of a run's pools did, as far as they are made."""
+    found = (balancing.outcome(account.pools, recipe) for recipe in account.pools.recipes)
+    return [one for one in found if one is not None]
 
 
 def everything(run: Run, retry: bool = False) -> int:
-    """The whole chain; the exit status."""
+    """The whole chain; the exit status. GateFailed, once all else is done: reviewers refused a pool."""
     run.ready([*annotate_names(run.config), *caption_names()])
+    refused: GateFailed | None = None
     for name in STEPS[:-1]:
-        do(run, name, retry)
+        try:
+            do(run, name, retry)
+        except GateFailed as error:
+            refused = error
     account = account_of(run)
     summary(account, write_report(account))
+    if refused is not None:
+        raise refused
     return status(account)
 
 
@@ -262,6 +296,15 @@ def summary(account: Account, report: str) -> None:
         say(
             f"shards   {folder}: {shards['rows']:,} clips in {shards['files']} files, {shards['bytes'] / 2**20:.1f} MiB"
         )
+    for balanced in outcomes(account):
+        lacks = balancing.shortfall(balanced)
+        say(f"balance  {balanced.pool}: {balanced.after:,} of {balanced.before:,} clips stay")
+        if lacks:
+            say(
+                printable(
+                    f"         its shares were not reached: the pool needs {lacks}, in the place of others"
+                )
+            )
     if found["failures"]:
         say(
             f"failed   {len(found['failures'])} items: see the report; `rushes retry {run.store.root}` tries them again"
@@ -319,6 +362,28 @@ def write_report(account: Account) -> str:
     store = account.run.store
     store.put_text("report.html", render(Gather(account).data()))
     return f"{store.root}/report.html"
+
+
+def show_request(
+    root: str, file: Path | None, overrides: Sequence[str], clip_id: str, sheet: Path | None, attempt: bool
+) -> Iterator[str]:
+    """What the captioner is asked for a clip, where its frames were written, and (on an attempt) what it answers."""
+    from jobs.caption import asked
+
+    found = asked(Run(store_at(root), reopened(root, file, overrides)), clip_id)
+    yield found.text()
+    to = sheet or Path(f"{found.clip.clip_id}.png")
+    try:
+        to.write_bytes(found.sheet())
+    except OSError as error:
+        raise ConfigError(f"cannot write {to}: {error.strerror}") from error
+    yield f"--- the frames are in {to}"
+    if attempt:
+        generator = found.stage.generator()
+        try:
+            yield found.tried(generator)
+        finally:
+            generator.close()
 
 
 def explain(run: Run, clip_id: str) -> str:
@@ -396,6 +461,11 @@ def tune(run: Run, name: str, labels: Path, column: str | None, limit: float, as
     known = reviewing.read(labels)
     found = tuning.propose(recipe, Pools(run).measured(recipe.columns), known, column, limit)
     return tuning.as_json(found) if as_json else tuning.show(found, every=column is not None)
+
+
+def unmapped(run: Run) -> str:
+    """The words of the captions that the taxonomy lacks, the most frequent first."""
+    return "\n".join(map(printable, balancing.unmapped_lines(Pools(run).unmapped())))
 
 
 def verify(root: str, deep: bool) -> list[str]:

@@ -18,12 +18,15 @@ import click
 from jobs.status import AGAIN as AGAIN
 from jobs.status import FAILED as FAILED
 from jobs.status import GATE as GATE
+from jobs.status import NOT_ENOUGH as NOT_ENOUGH
 from jobs.status import OK as OK
 from jobs.status import USAGE as USAGE
+from review.reasons import GATES
 
 if TYPE_CHECKING:
     from jobs.config import Config
     from jobs.run import Run
+    from review.reasons import Gate
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -72,22 +75,31 @@ def fault(sentence: str, status: int) -> None:
 
 def status_of(error: BaseException) -> int | None:
     """The exit status of an expected fault; None for a bug, which shows its traceback."""
+    from captioner.prompt import PromptError
     from jobs.config import ConfigError
+    from jobs.review import GateFailed
     from jobs.run import NotReady
     from pipeline.cluster import ClusterError
     from pipeline.recipe import RecipeError
     from pipeline.runner import WorkerError
     from pipeline.shards import ShardError
     from pipeline.sources import FULL, SourceError
+    from pipeline.stage import StageDied
     from pipeline.store import StorageError, Unreachable
     from pipeline.weights import WeightError
+    from review.plan import PlanError
+    from review.store import ReviewError
 
+    if isinstance(error, GateFailed):
+        return GATE
+    if isinstance(error, PlanError | ReviewError):
+        return USAGE
     if isinstance(error, WorkerError) and error.__cause__ is not None:
         return status_of(error.__cause__)
-    if isinstance(error, ConfigError | NotReady | RecipeError | SourceError | WeightError):
+    if isinstance(error, ConfigError | NotReady | PromptError | RecipeError | SourceError | WeightError):
         return USAGE
     full = isinstance(error, OSError) and error.errno in FULL  # of a scratch folder, say
-    again = StorageError | Unreachable | ShardError | WorkerError | ClusterError
+    again = StorageError | Unreachable | ShardError | StageDied | WorkerError | ClusterError
     return AGAIN if full or isinstance(error, again) else None
 
 
@@ -178,7 +190,7 @@ def cli() -> None:
       rushes report RUN                 what became of every item
 
     Exit status: 0 all well, 2 wrong use, 3 failures above the run's limit or nothing kept, 4 a gate
-    failed, 75 try again.
+    failed, 5 a gate cannot tell yet, 75 try again.
     """
 
 
@@ -274,12 +286,58 @@ def add_step(name: str, sentence: str) -> None:
 for _name, _sentence in (
     ("segment", "Find shots and clips, in one decode pass that also keeps the stages' frames."),
     ("annotate", "Run the filters over every clip."),
-    ("caption", "Write a structured caption for every clip."),
     ("select", "Judge every clip by every recipe: seconds, and no media is touched."),
-    ("balance", "Balance each pool by concept, where its recipe says so."),
     ("shard", "Cut, encode and write the bucketed shards of the run's pools."),
 ):
     add_step(_name, _sentence)
+
+
+@cli.command()
+@RUN
+@click.option(
+    "--show", metavar="CLIP_ID", help="Print what the captioner is asked for this clip, and do nothing."
+)
+@click.option(
+    "--to",
+    "sheet",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.png",
+    help="With --show: where its frames go, side by side. Default: CLIP_ID.png here.",
+)
+@click.option("--try", "attempt", is_flag=True, help="With --show: ask the engine, and print its answer.")
+@working
+def caption(run: str, show: str | None, sheet: Path | None, attempt: bool, how: How) -> None:
+    """Write a structured caption for every clip."""
+    from jobs import chain
+
+    if show is None:
+        if sheet is not None or attempt:
+            raise click.UsageError("--to and --try go with --show CLIP_ID")
+        with how.reopened(run) as made:
+            status = chain.step(made, "caption")
+        sys.exit(status)
+    for text in chain.show_request(run, how.config, how.overrides, show, sheet, attempt):
+        click.echo(text)
+
+
+@cli.command()
+@RUN
+@click.option(
+    "--unmapped",
+    is_flag=True,
+    help="Only list the words of captions that the taxonomy lacks, the most frequent first.",
+)
+@working
+def balance(run: str, unmapped: bool, how: How) -> None:
+    """Balance each pool by concept and other axes, where its recipe says so, and say what was not reached."""
+    from jobs import chain
+
+    if unmapped:
+        click.echo(chain.unmapped(chain.look(run)))
+        return
+    with how.reopened(run) as made:
+        status = chain.step(made, "balance")
+    sys.exit(status)
 
 
 @cli.command()
@@ -294,6 +352,19 @@ def dedup(run: str, against: tuple[str, ...], how: How) -> None:
 
     with how.reopened(run, {"dedup.against": against}) as made:
         status = chain.step(made, "dedup")
+    sys.exit(status)
+
+
+@cli.command()
+@RUN
+@click.option("--despite-gate", is_flag=True, help="Write a pool whose gate failed; its manifest says so.")
+@working
+def shard(run: str, despite_gate: bool, how: How) -> None:
+    """Cut, encode and write the bucketed shards of the run's pools."""
+    from jobs import chain
+
+    with how.reopened(run, {"shard.despite_gate": despite_gate or None}) as made:
+        status = chain.step(made, "shard")
     sys.exit(status)
 
 
@@ -375,6 +446,213 @@ def tune(run: str, recipe: str, labels: Path, column: str | None, limit: float, 
     from jobs import chain
 
     click.echo(chain.tune(chain.look(run), recipe, labels, column, limit, as_json))
+
+
+POOL = click.option("--pool", help="The pool that is judged; for the gates pretrain and posttrain.")
+ONE_GATE = click.option(
+    "--gate", type=click.Choice(GATES), help="Which gate. Default: the only review there is."
+)
+
+
+@cli.command("review")
+@RUN
+@click.option("--gate", type=click.Choice(GATES), default="pretrain", show_default=True, help="Which gate.")
+@POOL
+@click.option("--limit", type=float, help="Share of bad clips that may pass. Default: 0.15, posttrain 0.03.")
+@click.option(
+    "--expected", type=float, help="Share of bad clips to be expected. Default: a third of the limit."
+)
+@click.option("--power", type=float, help="Chance to pass with so many. Default: 0.9.")
+@click.option("-n", "n", type=click.IntRange(1), help="Clips to draw, in place of what the limit asks for.")
+@click.option("--strata", type=click.IntRange(1), help="Strata at most. Default: 6.")
+@click.option("--readers", type=click.IntRange(1, 2), help="People who must call a clip bad. Default: 2.")
+@click.option("--rule", type=click.Choice(("fixed", "sequential")), help="How it is decided. Default: fixed.")
+@click.option("--seed", type=int, help="Seed of the draw. Default: the run's.")
+@click.option("--anew", is_flag=True, help="Set the plan that is there aside and draw another sample.")
+@click.option(
+    "--clips",
+    type=click.Path(path_type=Path),
+    help="Review exactly the clips of this file (.csv, .jsonl, .parquet with clip_id): no sample, no gate.",
+)
+@click.option("--plan", "plan_only", is_flag=True, help="Freeze the plan and print it; serve nothing.")
+@click.option("--reviewer", "reviewers", multiple=True, help="Who reviews; several get a link each.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="Port of 127.0.0.1. Default: a free one."
+)
+@click.option("--no-browser", is_flag=True, help="Print the link only.")
+def review_run(
+    run: str,
+    plan_only: bool,
+    reviewers: tuple[str, ...],
+    port: int,
+    no_browser: bool,
+    **asked: Any,
+) -> None:
+    """Draw a sample of a pool, freeze its plan, and serve a local page on which people judge it."""
+    from jobs import chain, review_commands
+
+    made = chain.look(run)
+    found = review_commands.begin(made, review_commands.Asked(**asked))
+    click.echo(review_commands.about(found))
+    if not plan_only:
+        review_commands.serve(made, found, reviewers or ("reviewer",), port, not no_browser)
+
+
+@cli.command()
+@RUN
+@click.option("--gate", type=click.Choice(GATES), default="pretrain", show_default=True, help="Which gate.")
+@POOL
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def gate(run: str, gate: Gate, pool: str | None, as_json: bool) -> None:
+    """Say whether a pool passes: exit status 0 pass, 4 fail, 5 not enough is judged yet."""
+    from jobs import chain, review_commands
+
+    found, current = review_commands.conclude(chain.look(run), gate, pool)
+    click.echo(found.to_json().decode().rstrip() if as_json else review_commands.show(found))
+    if not current:
+        fault("stale: the run has changed since this sample was drawn; --anew draws another", NOT_ENOUGH)
+    sys.exit({"pass": OK, "fail": GATE, "not_enough": NOT_ENOUGH}[found.state])
+
+
+@cli.command("review-export")
+@RUN
+@click.option(
+    "--to",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="File: .csv, .jsonl or .parquet for `rushes tune`, .json for Label Studio.",
+)
+@ONE_GATE
+@POOL
+def review_export(run: str, to: Path, gate: Gate | None, pool: str | None) -> None:
+    """Write the verdicts of a review to a file, the reasons, notes and corrected captions with them."""
+    from jobs import chain, review_commands
+
+    click.echo(review_commands.exported(chain.look(run), gate, pool, to))
+
+
+@cli.command("review-import")
+@RUN
+@click.option(
+    "--from",
+    "source",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="File: .csv, .jsonl or .parquet with clip_id, verdict and reviewer, or Label Studio's .json.",
+)
+@ONE_GATE
+@POOL
+@click.option("--reviewer", default="", help="Who judged the rows that name nobody.")
+def review_import(run: str, source: Path, gate: Gate | None, pool: str | None, reviewer: str) -> None:
+    """Take verdicts that were given elsewhere into a review; the same file twice changes nothing."""
+    from jobs import chain, review_commands
+
+    sentences, refused = review_commands.imported(chain.look(run), gate, pool, source, reviewer)
+    click.echo("\n".join(sentences))
+    sys.exit(FAILED if refused else OK)
+
+
+@cli.command("caption-eval")
+@click.argument("sources", nargs=-1, required=True, metavar="RUN|FILE...")
+@click.option(
+    "--truth",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Captions that people have checked: JSON Lines of clip_id and caption.",
+)
+@click.option("--judge", "url", metavar="URL", help="A server whose language model judges texts.")
+@click.option("--judge-model", default="", help="The model's name there.")
+@click.option("--judge-key-env", default="", help="Variable of the environment that holds the server's key.")
+@click.option(
+    "--cache", type=click.Path(path_type=Path), help="With --judge: what was judged before, JSON Lines."
+)
+@click.option(
+    "--words", is_flag=True, help="Judge texts by shared words alone: coarse, and needs no weights."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def caption_eval(
+    sources: tuple[str, ...],
+    truth: Path,
+    url: str | None,
+    judge_model: str,
+    judge_key_env: str,
+    cache: Path | None,
+    words: bool,
+    as_json: bool,
+) -> None:
+    """Show how right captions are, field by field, in the layout of SkyReels-V2's table; engines side by side."""
+    from captioner.engines.server import ServerSettings
+    from jobs import captions
+    from jobs.progress import printable
+
+    server = ServerSettings(url, judge_model, judge_key_env) if url else None
+    text, faults = captions.evaluation(truth, sources, captions.judge_by(server, cache, words), as_json)
+    for sentence in faults:
+        click.echo(f"rushes: {printable(sentence)}", err=True)
+    click.echo(text if as_json else "\n".join(map(printable, text.splitlines())))
+
+
+@cli.command("caption-export")
+@RUN
+@click.option(
+    "--to",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder to make: not there yet.",
+)
+@click.option("-n", "most", type=click.IntRange(1), help="At most so many clips, even over the concepts.")
+@click.option(
+    "--val",
+    type=click.FloatRange(0, 0.5),
+    default=0.05,
+    show_default=True,
+    help="Share of the clips for validation, whole videos each.",
+)
+@click.option("--pool", help="The pool whose shards are taken. Default: the last that the run shards.")
+@click.option("--frames", type=click.IntRange(1, 64), help="So many pictures a clip instead of the clip.")
+@click.option(
+    "--prompt",
+    default="caption_en",
+    show_default=True,
+    help="What every clip is asked: a packaged prompt, or a file.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of what is chosen and how it is split.")
+def caption_export(
+    run: str,
+    to: Path,
+    most: int | None,
+    val: float,
+    pool: str | None,
+    frames: int | None,
+    prompt: str,
+    seed: int,
+) -> None:
+    """Write a set to train a captioner on: for LLaMA-Factory, ms-swift and TRL."""
+    from jobs import chain, teach
+    from jobs.progress import printable
+
+    made = chain.look(run)
+    chosen = pool or made.config.shard.pools[-1]
+    manifest = teach.Teaching(made, chosen, most, val, frames, prompt, seed).write(to)
+    for line in teach.told(manifest, to):
+        click.echo(printable(line))
+
+
+@cli.command("caption-pick")
+@RUN
+@click.option(
+    "--to", required=True, type=click.Path(path_type=Path), metavar="FILE", help="A .csv or .jsonl file."
+)
+@click.option("-n", "most", type=click.IntRange(1), default=200, show_default=True, help="At most so many.")
+@click.option("--seed", default=0, show_default=True, help="Decides between equals.")
+def caption_pick(run: str, to: Path, most: int, seed: int) -> None:
+    """List the clips on which experts and model disagree, for `rushes review --clips`."""
+    from jobs import chain, pick
+
+    found = pick.picked(chain.look(run), most, seed)
+    pick.write(found, to)
+    click.echo(f"{len(found):,} clips of {len({one.video_id for one in found}):,} videos: {to}")
 
 
 @cli.command()

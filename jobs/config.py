@@ -11,7 +11,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from balance.concepts import Concepts, load_concepts
 from filters.dedup import Dedup
+from filters.descriptors.imagenet import LABELS
 from pipeline.credentials import WAY_OUT, carries_credentials
 from pipeline.frames import Limits
 from pipeline.segment import Segment
@@ -50,6 +52,8 @@ class ShardTable(Table):
     crf: int = Field(default=18, ge=0, le=51)
     preset: str = "veryfast"
     audio: bool = True
+    despite_gate: bool = False
+    """Write a pool though a gate of it failed; its manifest says so."""
 
 
 class FailTable(Table):
@@ -73,9 +77,12 @@ class Config(Table):
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Of TransNetV2. `auto` becomes what this machine multiplies natively, and stays so for the whole run: other
     machines that take part get the same values."""
-    captioner: Literal["embedded"] = "embedded"
+    captioner: Literal["embedded", "vllm", "server"] = "embedded"
+    """Who writes the captions: what can be measured, or a vision-language model, here or behind a server."""
     dedup: dict[str, Any] = Field(default_factory=dict)
     """Fields of filters.dedup.Dedup."""
+    concepts: str = ""
+    """A taxonomy of subjects in place of the packaged one: a file such as recipes/concepts.toml."""
     recipes: tuple[str, ...] = ("256p", "360p", "540p", "sft_540p")
     shard: ShardTable = ShardTable()
     max_failed: FailTable = FailTable()
@@ -91,6 +98,14 @@ class Config(Table):
     def deduplicator(self) -> Dedup:
         settings: Dedup = _instance(Dedup, self.dedup, "dedup")
         return settings
+
+    def taxonomy(self) -> Concepts:
+        try:
+            if self.concepts:
+                return load_concepts(Path(self.concepts), LABELS)
+            return load_concepts(classes=LABELS)
+        except ValueError as error:
+            raise ConfigError(f"concepts: {error}") from None
 
     def configured(self, stage: Stage) -> Stage:
         """The stage with this file's settings for it."""
@@ -127,6 +142,7 @@ def absolute(config: Config, here: Path) -> Config:
         update={
             "sources": tuple(beside(source) for source in config.sources),
             "recipes": tuple(beside(name) if name.endswith(".toml") else name for name in config.recipes),
+            "concepts": beside(config.concepts) if config.concepts else "",
             "ingest": config.ingest.model_copy(
                 update={"roots": tuple(beside(r) for r in config.ingest.roots)}
             ),
@@ -136,13 +152,17 @@ def absolute(config: Config, here: Path) -> Config:
             },
             "stage": {
                 stage: {
-                    key: beside(value) if key in FILES and isinstance(value, str) and value else value
+                    key: beside(value) if isinstance(value, str) and _names_a_file(key, value) else value
                     for key, value in table.items()
                 }
                 for stage, table in config.stage.items()
             },
         }
     )
+
+
+def _names_a_file(key: str, value: str) -> bool:
+    return bool(value) and (key in FILES or (key == "prompt" and value.endswith(".toml")))
 
 
 def parse(plain: dict[str, Any], where: str) -> Config:

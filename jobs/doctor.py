@@ -15,7 +15,7 @@ from pipeline.cluster import OBJECT_STORE_BYTES
 from pipeline.credentials import WAY_OUT, carries_credentials
 from pipeline.weights import WeightError, default_cache, load_catalogue, verify
 
-TOP_LEVEL = ("pipeline", "filters", "captioner", "balance", "jobs")
+TOP_LEVEL = ("pipeline", "filters", "captioner", "balance", "review", "jobs")
 """Import names of this project; no other installed distribution may claim one of them."""
 NONCOMMERCIAL = {"pyiqa": "PolyForm-Noncommercial-1.0.0: no commercial use"}
 """Licences that forbid what others allow."""

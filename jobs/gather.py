@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any
 
@@ -14,11 +14,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from balance.concepts import category_of, load_concepts
+from balance.concepts import category_of
 from balance.resample import keyed_hash
 from jobs import config as settings
 from jobs.account import Account, PoolAccount
-from jobs.pools import CONCEPT_COLUMNS, Pools
+from jobs.balance_view import BalanceView, labels_of, view
+from jobs.balancing import Outcome, outcome, weighed
+from jobs.crops import BORDER, CLEAN, crop_of
+from jobs.pools import Pools
 from jobs.report import (
     Card,
     CropView,
@@ -32,7 +35,7 @@ from jobs.report import (
     Timing,
 )
 from jobs.run import NotReady, Run
-from jobs.shards import BORDER, CLEAN, crop_of
+from jobs.subjects import COLUMNS, concepts_of
 from jobs.tables import origins
 from pipeline import recipe as recipes
 from pipeline import whatif
@@ -103,6 +106,7 @@ class Gather:
             settings_toml=settings.dump(self.run.config),
             cards_pool=self._shown_pool.name if self._shown_pool else "",
             crops=tuple(self._crops()),
+            balances=tuple(self._balances()),
         )
 
     # --- pools
@@ -191,8 +195,8 @@ class Gather:
 
     def _labels(self, table: pa.Table) -> dict[str, np.ndarray]:
         labels: dict[str, np.ndarray] = {}
-        if set(CONCEPT_COLUMNS) <= set(table.column_names):
-            concepts = load_concepts().assign(*(table.column(name) for name in CONCEPT_COLUMNS))
+        if set(COLUMNS) & set(table.column_names):
+            concepts, _ = concepts_of(self.pools.concepts, table)
             labels["Concept"] = np.array([category_of(concept) for concept in concepts.to_pylist()])
         labels["Duration"] = duration_labels(table.column("duration_s").to_numpy())
         labels["Aspect"] = np.array(
@@ -207,6 +211,40 @@ class Gather:
         names = {video: row["path"].rsplit("/", 1)[-1] for video, row in self.run.used.items()}
         labels["Source"] = np.array([names[video] for video in table.column("video_id").to_pylist()])
         return labels
+
+    def _balances(self) -> Iterator[BalanceView]:
+        """What the balances of the pools did, with clips of both sides."""
+        for recipe in self.pools.recipes:
+            found = outcome(self.pools, recipe)
+            if found is None or self._table is None:
+                continue
+            table = self.pools.balanced(recipe)
+            assert table is not None
+            kept = self.pools.verdicts(recipe).column("kept").to_numpy(zero_copy_only=False)
+            rows = np.flatnonzero(kept)
+            beside = self._beside(self._table.take(pa.array(rows[weighed(table)])))
+            yield view(found, table, beside, partial(self._weighed, recipe, table, found, rows))
+
+    def _weighed(
+        self, recipe: Recipe, table: pa.Table, found: Outcome, rows: np.ndarray, chosen: np.ndarray
+    ) -> tuple[Card, ...]:
+        """Cards of some of the clips that a balance weighed, by row of its table; `rows` are theirs in the run."""
+        pictures = self._pictures(rows[chosen])
+        cards = []
+        for place in chosen.tolist():
+            (row,) = table.slice(place, 1).to_pylist()
+            card = self._card(recipe, int(rows[place]), pictures)
+            times = f", {row['copies']} times" if row["copies"] > 1 else ""
+            verdict = f"Kept{times}" if row["balanced"] else "Balanced out"
+            why = (labels_of(row["labels"], found),)
+            cards.append(replace(card, kept=row["balanced"], verdict=verdict, why=why))
+        return tuple(cards)
+
+    def _beside(self, table: pa.Table) -> tuple[str, pa.Array]:
+        """Labels to set beside those of a balance by one axis: who moves the camera, or else lengths."""
+        labels = self._labels(table)
+        name = "Camera" if "Camera" in labels else "Duration"
+        return name.lower(), pa.array(labels[name], pa.string())
 
     # --- contact sheets
 
@@ -241,7 +279,7 @@ class Gather:
             images=tuple(pictures.get(row["clip_id"], ())),
             kept=not why,
             why=why,
-            caption=tuple(caption_lines(caption)),
+            caption=(*caption_lines(caption), *prompt_lines(row)),
             caption_engine=row.get("caption_engine") or "",
         )
 
@@ -362,6 +400,13 @@ def value_text(value: Any) -> str:
     if value is None:
         return "missing"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def prompt_lines(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The prompts that training reads, where there are any."""
+    for kind in ("t2v", "i2v"):
+        if row.get(f"prompt_{kind}"):
+            yield f"{kind} prompt", row[f"prompt_{kind}"]
 
 
 def caption_lines(caption: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

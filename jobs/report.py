@@ -10,14 +10,16 @@ import base64
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jinja2
 import numpy as np
 import numpy.typing as npt
 
 from jobs import charts
+from jobs.flow import said
 from jobs.words import (
     EXPLAINED,
     bytes_text,
@@ -30,6 +32,9 @@ from jobs.words import (
     value_text,
 )
 from pipeline.ledger import Counts
+
+if TYPE_CHECKING:
+    from jobs.balance_view import BalanceView
 
 MAX_FAILURES = 200
 """Rows of the failures table; the page says how many there are beyond, and where."""
@@ -118,6 +123,8 @@ class Card:
     why: tuple[str, ...]
     caption: tuple[tuple[str, str], ...]
     caption_engine: str
+    verdict: str = ""
+    """In place of kept and rejected: balanced out."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +175,8 @@ class Timing:
     seconds: Mapping[str, float]
     counts: Mapping[str, float]
     """`{"clips": 40}`; `video_s` are seconds of video and give the rate in real time."""
+    flow: Mapping[str, float] = field(default_factory=dict)
+    """What the step's engine did (jobs.flow), if it has one."""
 
 
 @dataclass(frozen=True)
@@ -193,6 +202,8 @@ class ReportData:
     """The pool that kept or rejected the clips of the contact sheets."""
     crops: tuple[CropView, ...] = ()
     """Clips of that pool of which its shards show a part only."""
+    balances: tuple[BalanceView, ...] = ()
+    """What the balances of the pools did."""
 
 
 def render(data: ReportData) -> str:
@@ -392,6 +403,8 @@ class Work:
     """What the step's rates are of: `clips`; empty when it counts nothing of the kind."""
     units: float
     video_s: float
+    flow: tuple[str, ...] = ()
+    """What its engine did and how well it was fed, in words."""
 
     @property
     def cpu_s(self) -> float:
@@ -409,13 +422,16 @@ def works(timings: Iterable[Timing]) -> list[Work]:
 def _work(label: str, sittings: Sequence[Timing]) -> Work:
     cpu: Counter[str] = Counter()
     counts: Counter[str] = Counter()
+    flow: Counter[str] = Counter()
     for timing in sittings:
         cpu.update(timing.seconds)
         counts.update(timing.counts)
+        flow.update(timing.flow)
+    wall_s = sum(timing.wall_s for timing in sittings)
     key = next((key for key in RATED if counts[key] > 0), "")
     return Work(
         label,
-        sum(timing.wall_s for timing in sittings),
+        wall_s,
         sum(timing.wall_s * max(timing.workers, 1) for timing in sittings),
         max(timing.workers for timing in sittings),
         tuple(sorted(cpu.items(), key=lambda item: (-item[1], item[0]))),
@@ -423,4 +439,5 @@ def _work(label: str, sittings: Sequence[Timing]) -> Work:
         RATED.get(key, ""),
         float(counts[key]),
         float(counts["video_s"]),
+        tuple(said(flow, wall_s)),
     )

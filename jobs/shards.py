@@ -6,23 +6,22 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from balance.concepts import load_concepts
-from jobs.pools import CONCEPT_COLUMNS, Mask, Pools
+from jobs.corrections import Corrections
+from jobs.crops import crop_of, shapes
+from jobs.pools import Mask, Pools
+from jobs.review import Reviews
 from jobs.run import Run
-from pipeline.buckets import WHOLE, Bucket, Crop, bucket_for
+from jobs.subjects import concepts_of
+from pipeline.buckets import Bucket, bucket_for
 from pipeline.recipe import Recipe
 from pipeline.sharding import Cut, Encoding, Unit, WriteShards, unit
 from pipeline.shards import MANIFEST, Manifest, ShardFile, read_manifest
 from pipeline.store import Entry, Failure, StorageError
-
-CLEAN = ("crop_x0", "crop_y0", "crop_x1", "crop_y1")
-BORDER = ("border_left_ratio", "border_top_ratio", "border_right_ratio", "border_bottom_ratio")
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,10 @@ class Shards:
         )
 
     @cached_property
+    def _corrections(self) -> Corrections:
+        return Corrections(self.pools)
+
+    @cached_property
     def _plans(self) -> dict[str, Plan]:
         return {}
 
@@ -67,10 +70,13 @@ class Shards:
         cuts: dict[Bucket, list[Cut]] = defaultdict(list)
         misfits: dict[str, str] = {}
         start = 0
+        copies = self.pools.copies(recipe)
         for batch in self.pools.measured():
+            if copies is not None:
+                batch = batch.append_column("copies", pa.array(copies[start : start + batch.num_rows]))
             rows = batch.filter(pa.array(kept[start : start + batch.num_rows]))
             start += batch.num_rows
-            for row, cut in zip(_shapes(rows, recipe.crop), self._cuts(rows, recipe.crop), strict=True):
+            for row, cut in zip(shapes(rows, recipe.crop), self._cuts(rows, recipe.crop), strict=True):
                 found = bucket_for(**row, buckets=recipe.buckets)
                 if isinstance(found, Bucket):
                     cuts[found].append(cut)
@@ -87,8 +93,12 @@ class Shards:
         return Plan(recipe, tuple(units), misfits)
 
     def write(self, plan: Plan, retry: bool = False) -> None:
-        """Writes the files that are not there, then the manifest, then removes what it does not list."""
+        """Writes the files that are not there, then the manifest, then removes what it does not list.
+
+        GateFailed: reviewers found too many bad clips in the pool, and the settings do not say to go on.
+        """
         name = plan.recipe.name
+        gates = Reviews(self.pools).check(name, self.run.config.shard.despite_gate)
         step, label = self.task.step(name), f"shard {name}"
         self.run.work(self.task, step, plan.units, "clips", lambda one: len(one.cuts), retry, label)
         outputs = [output for one in plan.units for output in self._written(name, one).outputs]
@@ -96,7 +106,7 @@ class Shards:
         files = tuple(
             ShardFile(o.path.removeprefix(f"{folder}/"), o.sha256, o.bytes, o.rows) for o in outputs
         )
-        manifest = Manifest(name, plan.recipe.fingerprint, self._fingerprints(), files)
+        manifest = Manifest(name, plan.recipe.fingerprint, self._fingerprints(), files, gates)
         self.run.store.put_text(f"{folder}/{MANIFEST}", manifest.to_json().decode())
         self._sweep(folder, {file.path for file in files})
 
@@ -172,12 +182,10 @@ class Shards:
             or pa.types.is_boolean(field.type)
         ]
         scored = sorted(set(scored) - {"start_frame", "end_frame", "start_s", "end_s"})
-        captioned = "caption" in rows.column_names
-        concepts = (
-            load_concepts().assign(*(rows.column(name) for name in CONCEPT_COLUMNS)) if captioned else None
-        )
+        concepts, sources = concepts_of(self.pools.concepts, rows)
+        concepts = pc.if_else(pc.is_null(sources), None, concepts).to_pylist()
         for number, row in enumerate(rows.to_pylist()):
-            yield Cut(
+            measured = Cut(
                 clip_id=row["clip_id"],
                 video_id=row["video_id"],
                 start_frame=row["start_frame"],
@@ -187,9 +195,13 @@ class Shards:
                 crop=crop_of(row, crop),
                 caption=row.get("caption"),
                 caption_engine=row.get("caption_engine"),
-                concept=concepts[number].as_py() if concepts is not None else None,
+                concept=concepts[number],
                 scores=tuple((name, float(row[name])) for name in scored if row[name] is not None),
+                prompt_t2v=row.get("prompt_t2v"),
+                prompt_i2v=row.get("prompt_i2v"),
+                prompts=None if row.get("prompts") is None else tuple(row["prompts"]),
             )
+            yield self._corrections.applied(measured)
 
     def _sweep(self, folder: str, listed: set[str]) -> None:
         """Removes shards of earlier settings, what the new manifest does not list, and folders that this empties."""
@@ -215,28 +227,3 @@ class Fate:
     """Clips that are in a shard."""
     pending: int
     """Clips whose shard is not written, or not planned while the balance is not made."""
-
-
-def crop_of(row: Mapping[str, Any], kind: str) -> Crop:
-    """The part of the picture that is used, by a recipe's `crop`; the whole where what it takes is not known."""
-    corners = [row.get(name) for name in CLEAN]
-    if kind == "clean" and not any(corner is None for corner in corners):
-        x0, y0, x1, y1 = (float(corner or 0.0) for corner in corners)
-        return (x0, y0, x1, y1)
-    sides = [None if kind == "none" else row.get(name) for name in BORDER]
-    if any(side is None for side in sides):
-        return WHOLE
-    left, top, right, bottom = (float(side or 0.0) for side in sides)
-    return (left, top, 1 - right, 1 - bottom)
-
-
-def _shapes(rows: pa.Table, crop: str) -> Iterator[dict[str, Any]]:
-    for row in rows.to_pylist():
-        yield {
-            "duration_s": row["duration_s"],
-            "fps": row["fps"],
-            "width": row["width"],
-            "height": row["height"],
-            "crop": crop_of(row, crop),
-            "is_image": row["is_image"],
-        }

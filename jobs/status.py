@@ -1,4 +1,5 @@
 """The exit statuses of the `rushes` command."""
 
-OK, USAGE, FAILED, GATE, AGAIN = 0, 2, 3, 4, 75
-"""All well; wrong use; failures above the limit or nothing kept; a gate failed; try again."""
+OK, USAGE, FAILED, GATE, NOT_ENOUGH, AGAIN = 0, 2, 3, 4, 5, 75
+"""All well; wrong use; failures above the limit or nothing kept; a gate failed; a gate cannot tell yet; try
+again."""

@@ -102,6 +102,7 @@ EXPLAINED: Mapping[str, str] = {
     Reason.STAGE_ERROR: "a stage could not measure this clip",
     Reason.NOT_FINITE: "a model answered NaN or infinity",
     Reason.CAPTION_INVALID: "the captioner's answer does not fit the schema",
+    Reason.ENGINE_FAILED: "the captioning engine or its server gave no answer",
     Reason.WORKER_DIED: "the worker died on it more often than allowed",
     Reason.ENCODE_ERROR: "the clip could not be encoded",
 }

@@ -17,7 +17,8 @@ MAY_IMPORT = {
     "filters": {"pipeline"},
     "captioner": {"pipeline"},
     "balance": {"pipeline"},
-    "jobs": {"pipeline", "filters", "captioner", "balance"},
+    "review": {"pipeline"},
+    "jobs": {"pipeline", "filters", "captioner", "balance", "review"},
 }
 """By package, the others of ours that its files may import."""
 HEAVY = (

@@ -98,7 +98,7 @@ def documented(name: str) -> str:
 
 
 def options(text: str) -> set[str]:
-    return {CODE.findall(row[0])[0] for row in rows(text) if row[0].startswith("`--")}
+    return {name for row in rows(text) if row[0].startswith("`-") for name in CODE.findall(row[0])}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -114,14 +114,14 @@ def test_a_command_is_documented_with_exactly_its_options(name: str) -> None:
 
 def test_no_command_is_documented_that_is_not_there() -> None:
     names = [
-        re.match(r"`rushes ([a-z ]+?)( [A-Z\[-].*)?`$", heading) for heading in sections(read("commands.md"))
+        re.match(r"`rushes ([a-z -]+?)( [A-Z\[-].*)?`$", heading) for heading in sections(read("commands.md"))
     ]
     assert {match[1] for match in names if match} == set(COMMANDS)
 
 
 def test_the_exit_statuses_are_those_of_the_program() -> None:
     said = [int(row[0]) for row in rows(sections(read("commands.md"))["Exit status"])]
-    assert said == [cli.OK, cli.USAGE, cli.FAILED, cli.GATE, cli.AGAIN]
+    assert said == [cli.OK, cli.USAGE, cli.FAILED, cli.GATE, cli.NOT_ENOUGH, cli.AGAIN]
 
 
 def shell_lines(text: str) -> Iterator[list[str]]:
@@ -182,7 +182,7 @@ def defaults() -> dict[str, Any]:
     known = dict(of_table(Config(), ""))
     for prefix, fields in (("ingest.limits", Limits()), ("segment", Segment()), ("dedup", Dedup())):
         known |= of_fields(fields, prefix)
-    for stage in all_stages():
+    for stage in (*all_stages(), *all_stages("vllm")):
         known |= of_fields(stage, f"stage.{stage.name}")
     return known
 
@@ -273,7 +273,7 @@ def test_the_columns_that_every_annotation_has_are_documented() -> None:
 
 def test_every_stage_is_on_its_page() -> None:
     pages = {True: read("captions.md") + read("settings.md"), False: read("filters.md")}
-    for stage in all_stages():
+    for stage in (*all_stages(), *all_stages("vllm")):
         page = pages[stage.name in caption_names()]
         assert f"`{stage.name}`" in page or f"`stage.{stage.name}." in page, stage.name
 
@@ -301,11 +301,13 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(read(file)), target
 
 
-def test_the_readme_shows_a_picture_of_a_report_of_reasonable_size() -> None:
-    (picture,) = re.findall(r"!\[.+\]\((.+\.png)\)", read(ROOT / "README.md"))
-    data = (ROOT / picture).read_bytes()
-    assert data.startswith(b"\x89PNG")
-    assert len(data) < 400_000
+def test_the_readme_shows_pictures_of_a_report_and_a_review_of_reasonable_size() -> None:
+    pictures = re.findall(r"!\[.+\]\((.+\.png)\)", read(ROOT / "README.md"))
+    assert [Path(picture).stem for picture in pictures] == ["report", "review"]
+    for picture in pictures:
+        data = (ROOT / picture).read_bytes()
+        assert data.startswith(b"\x89PNG")
+        assert len(data) < 400_000
 
 
 def test_the_tree_of_the_readme_is_the_tree() -> None:

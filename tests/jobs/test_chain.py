@@ -98,6 +98,9 @@ def test_a_log_gets_a_line_every_ten_seconds() -> None:
     lines.end()
     assert len(said) == 5
     assert said[0] == "scan        20% 20/100 frames in 10 s, 2.0 frames/s, 40 s left"
+    lines.note("engine idle 3 %")
+    lines.end()
+    assert said[-1].endswith(" frames/s, 1 s left, engine idle 3 %")
 
 
 def test_steps_on_an_empty_run_make_empty_tables(small: Any, tmp_path: Path) -> None:

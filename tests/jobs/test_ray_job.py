@@ -19,7 +19,7 @@ import pytest
 from jobs.config import dump
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("pipeline", "filters", "captioner", "balance", "jobs", "recipes")
+PACKAGES = ("pipeline", "filters", "captioner", "balance", "review", "jobs", "recipes")
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 

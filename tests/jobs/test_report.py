@@ -464,3 +464,14 @@ def test_sittings_of_a_step_add_up() -> None:
     assert "2.67 clips/s" in page.text
     assert "3.33 clips a core second" in page.text
     assert "45 % busy" in page.text
+
+
+def test_what_an_engine_did_stands_by_its_step() -> None:
+    told = {"answers": 300.0, "output_tokens": 45_000.0, "busy_s": 8.0, "idle_s": 2.0}
+    waited = {"stage_s": 10.0, "frames_wait_s": 0.5}
+    sittings = (Timing("vlm", 10.0, 1, {}, {"clips": 150}, told), Timing("vlm", 5.0, 1, {}, {}, waited))
+    (work,) = works(sittings)
+    assert work.flow == ("20 answers/s", "3,000 tokens/s", "engine idle 20 %", "waited for frames 5 %")
+    page = Page(render(dataclasses.replace(empty(), timings=sittings)))
+    assert "3,000 tokens/s" in page.text
+    assert "engine idle 20 %" in page.text

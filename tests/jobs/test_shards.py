@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.shards import crop_of
+from jobs.crops import crop_of
 
 ROW = {
     "border_left_ratio": 0.0,

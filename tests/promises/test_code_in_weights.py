@@ -34,7 +34,7 @@ from pipeline.weights import (
 )
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = ("pipeline", "filters", "captioner", "balance", "jobs")
+SHIPPED = ("pipeline", "filters", "captioner", "balance", "review", "jobs")
 CATALOGUE = load_catalogue()
 
 
