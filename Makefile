@@ -31,7 +31,7 @@ demo: demo-media/.fetched ## the whole chain on real video, in minutes: shards a
 	$(BIN)/rushes run --config examples/demo.toml --out $(RUN) --workers $(WORKERS)
 
 review-demo: demo ## judge a sample of the demo's clips on a local page
-	$(BIN)/rushes review $(RUN) --gate pretrain --pool 256p
+	$(BIN)/rushes review $(RUN) --gate pretrain --pool 256p --reviewer you --reviewer second
 
 test: demo-media/.fetched ## every test, fast and slow
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not promise"

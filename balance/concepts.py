@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from balance.phrases import folded, key, keys, phrases
 from pipeline.recipe import RECIPES
 
 UNKNOWN = "Unknown"
@@ -59,20 +58,21 @@ class Concepts:
         """`Human > Woman`, `Human` where the kind is not known, or UNKNOWN.
 
         Where type and kind disagree (Animal, Woman), the type wins; a type that is not in the taxonomy gives way to
-        the kind. Of a phrase that is not in it, the last words count: a young woman is a woman.
+        the kind. Of a phrase that is not in it, the last words count (balance.phrases): a young woman is a woman. The
+        last character of a Chinese word alone may say the kind, never the category.
         """
-        first, second = tuple(_phrases(subject_type)), tuple(_phrases(sub_type))
-        category = self._category(first)
-        for phrases in (second, first):
-            for phrase in phrases:
+        category = self._category(tuple(phrases(subject_type)))
+        sure = category != UNKNOWN
+        for word in (sub_type, subject_type):
+            for phrase in phrases(word, short=sure):
                 concept = self.by_kind.get(phrase)
                 if concept and category in (category_of(concept), UNKNOWN):
                     return concept
-        return self._category(second) if category == UNKNOWN else category
+        return category if sure else self._category(tuple(phrases(sub_type)))
 
-    def _category(self, phrases: tuple[str, ...]) -> str:
-        """The category of the longest of these phrases that is known, else UNKNOWN."""
-        for phrase in phrases:
+    def _category(self, asked: tuple[str, ...]) -> str:
+        """The category of the first of these phrases that is known, else UNKNOWN."""
+        for phrase in asked:
             concept = self.by_type.get(phrase) or self.by_kind.get(phrase)
             if concept:
                 return category_of(concept)
@@ -85,17 +85,20 @@ class Concepts:
         return pa.array(concepts, pa.string()).take(pa.array(inverse))
 
     def unmapped(self, subject_types: pa.ChunkedArray, sub_types: pa.ChunkedArray) -> Counter[Unmapped]:
-        """How many rows say something that the taxonomy does not have, and what it takes them for."""
+        """How many rows say something that the taxonomy does not have as it is said, and what it takes them for."""
         pairs, inverse = _pairs(subject_types, sub_types)
         counts = np.bincount(inverse, minlength=len(pairs)).tolist()
         found: Counter[Unmapped] = Counter()
         for (first, second), count in zip(pairs, counts, strict=True):
-            if not all(self._knows(word) for word in (first, second) if word and word.strip()):
-                found[Unmapped(first or "", second or "", self.concept_of(first, second))] += count
+            words = [word for word in (first, second) if word and word.strip()]
+            if not all(self._category(tuple(keys(folded(word)))) != UNKNOWN for word in words):
+                concept = self.concept_of(first, second)
+                sure = concept != UNKNOWN
+                guessed = sure and all(
+                    self._category(tuple(phrases(word, sure))) != UNKNOWN for word in words
+                )
+                found[Unmapped(first or "", second or "", concept, guessed)] += count
         return found
-
-    def _knows(self, word: str) -> bool:
-        return self._category(tuple(_phrases(word))) != UNKNOWN
 
 
 @dataclass(frozen=True, order=True)
@@ -105,6 +108,8 @@ class Unmapped:
     subject_type: str
     sub_type: str
     concept: str
+    guessed: bool = False
+    """Nothing but the last words of what it lacks told the concept."""
 
 
 def category_of(concept: str) -> str:
@@ -126,16 +131,16 @@ def load_concepts(path: Path = RECIPES / "concepts.toml", classes: Sequence[str]
     evidence = _evidence(path, document.pop(EVIDENCE, {}))
     by_type: dict[str, str] = {}
     by_kind: dict[str, str] = {}
-    seen: dict[str, str] = {_folded(UNKNOWN): UNKNOWN}
+    seen: dict[str, str] = {key(folded(UNKNOWN)): UNKNOWN}
     for category, table in document.items():
         for word, concept in _words(path, category, table):
-            key = _folded(word)
-            if not key or key in seen:
+            kept = key(folded(word))
+            if not kept or kept in seen:
                 raise ValueError(
-                    f"{path}: {concept}: the word {word!r} is empty or stands for {seen.get(key)} too."
+                    f"{path}: {concept}: the word {word!r} is empty or stands for {seen.get(kept)} too."
                 )
-            seen[key] = concept
-            (by_kind if SEPARATOR in concept else by_type)[key] = concept
+            seen[kept] = concept
+            (by_kind if SEPARATOR in concept else by_type)[kept] = concept
     if not document:
         raise ValueError(f"{path}: it has no category.")
     concepts = {*document, *by_kind.values()}
@@ -197,22 +202,6 @@ def _words(path: Path, category: str, table: Any) -> Iterator[tuple[str, str]]:
             raise ValueError(f"{path}: {concept}: its other words are a list of texts.")
         yield concept.rpartition(SEPARATOR)[2], concept
         yield from ((word, concept) for word in words)
-
-
-def _folded(word: str | None) -> str:
-    """The word without case, width, punctuation between words and plural s."""
-    plain = re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", word or "")).strip().casefold()
-    return plain[:-1] if len(plain) > 3 and plain.endswith("s") and not plain.endswith("ss") else plain
-
-
-def _phrases(word: str | None) -> Iterator[str]:
-    """The folded word, then its last words, of which what it is comes last in English as in Chinese."""
-    folded = _folded(word)
-    yield folded
-    starts = [match.end() for match in re.finditer(" ", folded)]
-    if not folded.isascii():
-        starts = list(range(1, len(folded)))
-    yield from (folded[start:].strip() for start in starts)
 
 
 def _pairs(

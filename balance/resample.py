@@ -13,15 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from balance.cells import Cells, Floats, Ints, Wanted
 from balance.concepts import UNKNOWN
 from balance.program import solve
 from balance.settings import REST, Axis, Balance
-
-NAME_WIDTH = 8
-"""Bytes of a clip's id that the keyed hash takes at once."""
 
 BALANCED = pa.schema(
     [
@@ -129,6 +125,8 @@ class Label:
     """Its wanted share, or its largest; None: it has none."""
     missing: int
     """Clips that the pool lacks of it: so many more, in the place of others, and the share would be as wanted."""
+    others: int = 0
+    """For a ceiling that it is above: so many more clips of other labels, and it would be at it."""
     own: bool = True
     """False for REST, whose clips are counted under their own labels too."""
 
@@ -185,31 +183,57 @@ def axis_result(axis: Axis, before: Mapping[str, int], after: Mapping[str, int])
     targets = axis.targets(before) if axis.bounded else {}
     total = sum(after.values())
     names = [*before, *(name for name in targets if name not in before)]
-    labels = []
-    for name in names:
-        target, stay = targets.get(name), after.get(name, 0)
-        missing = 0
-        if target is not None and not axis.most_only:
-            missing = _missing(stay, target, total, axis.tolerance_ratio)
-        labels.append(Label(name, before.get(name, 0), stay, target, missing))
+    labels = [Label(name, before.get(name, 0), after.get(name, 0), targets.get(name), 0) for name in names]
+    labels = _short_of_others(axis, labels, total) if axis.most_only else _short(axis, labels, total)
     unnamed = [label for label in labels if label.target is None]
     if axis.shares and math.fsum(targets.values()) < 1 - 1e-9:
         target, stay = 1 - math.fsum(targets.values()), sum(label.after for label in unnamed)
-        missing = _missing(stay, target, total, axis.tolerance_ratio * len(targets))
+        there = sum(label.before for label in unnamed)
+        missing = _missing(stay, target, total, axis.tolerance_ratio * len(targets), there)
         if len(unnamed) == 1:
             place = labels.index(unnamed[0])
             labels[place] = replace(unnamed[0], target=target, missing=missing)
         else:
-            there = sum(label.before for label in unnamed)
             labels.append(Label(REST, there, stay, target, missing, own=False))
     gaps = [after.get(name, 0) / max(total, 1) - target for name, target in targets.items()]
     worst = max((max(0.0, gap) if axis.most_only else abs(gap) for gap in gaps), default=0.0)
     return AxisResult(axis.name, axis.most_only, tuple(labels), worst if total else 0.0)
 
 
-def _missing(stay: int, target: float, total: int, tolerance: float) -> int:
+def _short(axis: Axis, labels: Sequence[Label], total: int) -> list[Label]:
+    """The labels with what is missing for their wanted shares."""
+    return [
+        label
+        if label.target is None
+        else replace(
+            label,
+            missing=_missing(label.after, label.target, total, axis.tolerance_ratio, label.before),
+        )
+        for label in labels
+    ]
+
+
+def _missing(stay: int, target: float, total: int, tolerance: float, there: int) -> int:
     short = target * total - stay
-    return math.ceil(short - 1e-6) if short > tolerance * total + 1 else 0
+    rounding = 1 if there else 0
+    return math.ceil(short - 1e-6) if short > tolerance * total + rounding else 0
+
+
+def _short_of_others(axis: Axis, labels: Sequence[Label], total: int) -> list[Label]:
+    """The labels with what is missing of others for them to be at their ceilings.
+
+    Where the ceilings of all labels that there are do not add up to the whole, no clips could be within them; else
+    a clip above one is rounding.
+    """
+    most = [1.0 if label.target is None else label.target + axis.tolerance_ratio for label in labels]
+    room = math.fsum(one for one, label in zip(most, labels, strict=True) if label.before)
+    rounding = 0 if room < 1 - 1e-9 else 1
+    return [
+        replace(label, others=math.ceil(label.after / label.target - total - 1e-6))
+        if label.target and label.after > one * total + rounding
+        else label
+        for one, label in zip(most, labels, strict=True)
+    ]
 
 
 def _coded(labels: pa.Array, known: dict[str, int]) -> npt.NDArray[np.int32]:
@@ -326,26 +350,3 @@ def preferred(table: pa.Table, column: str) -> Floats:
         raise ValueError(f"prefer is {column}, which holds {kind}, not numbers")
     values: Floats = table.column(column).cast(pa.float64()).fill_null(-np.inf).to_numpy()
     return values
-
-
-def keyed_hash(ids: pa.ChunkedArray, seed: int) -> npt.NDArray[np.uint64]:
-    """(rows,) 64-bit hashes of (seed, id), the same on every machine: splitmix64 (Steele et al. 2014) chained."""
-    column = ids.cast(pa.large_string()).combine_chunks()
-    lengths = pc.binary_length(column).to_numpy()
-    words = -(-int(lengths.max(initial=0)) // NAME_WIDTH)
-    hashes = np.full(len(column), np.uint64(seed % 2**64))
-    if words:
-        # Zero bytes after the text lay the ids out as a grid; words past an id's own end are not hashed.
-        padded = pc.ascii_rpad(column, width=words * NAME_WIDTH, padding="\0")
-        text = np.frombuffer(padded.buffers()[2], dtype="<u8", count=len(column) * words)
-        for number, word in enumerate(text.reshape(len(column), words).T):
-            hashes = np.where(lengths > number * NAME_WIDTH, _mixed(hashes ^ word), hashes)
-    return _mixed(hashes)
-
-
-def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """One step of splitmix64."""
-    values = values + np.uint64(0x9E3779B97F4A7C15)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))

@@ -23,8 +23,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from balance.axes import MOTIONS
-from balance.resample import Batch, Rows, keyed_hash, resample
+from balance.resample import Batch, Rows, resample
 from balance.settings import Axis, Balance
+from pipeline.hashes import keyed_hash
 
 BATCH_ROWS = 1 << 16
 ROUNDS = 50

@@ -3,21 +3,23 @@ r"""Output tokens a second of the vlm stage over those of vLLM's own offline run
     python -m benchmarks.captioner CHECKPOINT {cuda | cpu} MEDIA... [key=value ...]
 
 In an environment with vLLM (docs/engines.md), with the machine free. All use one loaded engine, in turn, the first one
-another each round, with an empty prefix cache and a decoding process that is up, after a round that is not counted.
-The offline run (`LLM.generate`) has all prompts with their frames ready in memory; "engine alone" has them as the
+another each round, with an empty prefix cache and decoding processes that are up, after a round that is not counted.
+The offline run (`LLM.generate`) has all prompts with their frames ready in memory; the "engine alone" has them as the
 model's processor makes them too, and only steps. The stage decodes clips of `clip_s` from the media, makes prompts,
-checks answers and commits parts, as a run does. Every clip is asked once (no repair). With `exact` every answer has
-`max_tokens` tokens, unguided, so that all write as much; else a model ends where it likes. The figures after the
-ratios are those of the stage's progress line.
+checks answers and commits parts, as a run does. Its tokens a step of the model, over those of the engine alone, say
+how full it kept the model: that figure does not mind what else the machine does. Every clip is asked once (no repair).
+With `exact` every answer has `max_tokens` tokens, unguided, so that all write as much; else a model ends where it
+likes. What is told of the stage's rounds is its line of progress.
 
-On a CPU the engine shares its cores with the decoder and the processor, which no GPU machine makes it do, so the model
-must be the slow part as it is on a GPU:
+On a CPU the engine shares its cores with the decoder and the processor, which no GPU machine makes it do. There the
+model must be the slow part, as it is on a GPU, and have one thread; the CPU seconds of that thread do not mind either
+what else the machine does:
 
     python examples/tiny_captioner.py wide qwen2_5_vl 0 1024 10
-    python -m benchmarks.captioner wide cpu MEDIA clips=24 concurrency=8 max_tokens=128 exact=1 \
-      max_tokens_total=4096
+    OMP_NUM_THREADS=1 python -m benchmarks.captioner wide cpu MEDIA clips=24 concurrency=8 max_tokens=128 \
+      exact=1 max_tokens_total=4096 frames_max=2
 
-Keys: clips, clip_s, concurrency, max_tokens, max_tokens_total, frames_max, rounds, exact.
+Keys: clips, clip_s, concurrency, max_tokens, max_tokens_total, frames_max, rounds, exact, prompt.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from __future__ import annotations
 import statistics
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -33,7 +36,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from benchmarks.clock import Cost, cost, table
+from benchmarks.clock import cost, table
 from captioner.engine import CaptionEngine
 from captioner.engines.vllm import VllmGenerator, VllmSettings
 from captioner.generate import Answer, Prompt
@@ -63,19 +66,24 @@ class Keys:
     frames_max: int = 16
     rounds: int = 3
     exact: int = 0
+    prompt: str = ""
 
 
 @dataclass(frozen=True)
 class Run:
     """What one of the three has done in a round."""
 
-    spent: Cost
+    wall_s: float
+    thread_s: float
+    """CPU seconds of the thread that steps the engine."""
     tokens: int
+    steps: int = 0
+    """Of the model; 0 where they cannot be counted."""
     said: str = ""
 
     @property
     def tokens_per_s(self) -> float:
-        return self.tokens / self.spent.wall_s
+        return self.tokens / self.wall_s
 
 
 class Exact(VllmGenerator):
@@ -171,37 +179,45 @@ def prompts_of(stage: VlmCaptioner, engine: CaptionEngine, store: Store, units: 
     return found
 
 
-def offline(generator: VllmGenerator, prompts: list[Prompt]) -> tuple[Cost, int]:
+def offline(generator: VllmGenerator, prompts: list[Prompt]) -> Run:
     """vLLM's own: everything handed over at once."""
     made = [generator.prepared(prompt) for prompt in prompts]
     sampling = [generator.sampling(prompt) for prompt in prompts]
     outputs: list[Any] = []
+    began = time.thread_time()
     spent = cost(lambda: outputs.extend(generator.llm.generate(made, sampling, use_tqdm=False)))
-    return spent, sum(len(output.outputs[0].token_ids) for output in outputs)
+    thread_s = time.thread_time() - began
+    return Run(spent.wall_s, thread_s, sum(len(output.outputs[0].token_ids) for output in outputs))
 
 
-def alone(generator: VllmGenerator, prompts: list[Prompt]) -> tuple[Cost, int]:
+def alone(generator: VllmGenerator, prompts: list[Prompt]) -> Run:
     """The engine's steps without the making of what it reads."""
     engine = generator.llm.llm_engine
     made = engine.renderer.render_cmpl([generator.prepared(prompt) for prompt in prompts])
-    tokens = 0
+    tokens = steps = 0
 
     def work() -> None:
-        nonlocal tokens
+        nonlocal tokens, steps
         for number, (prompt, one) in enumerate(zip(prompts, made, strict=True)):
             engine.add_request(f"alone-{number}", one, generator.sampling(prompt))
         while engine.has_unfinished_requests():
+            steps += 1
             tokens += sum(len(one.outputs[0].token_ids) for one in engine.step() if one.finished)
 
-    return cost(work), tokens
+    began = time.thread_time()
+    spent = cost(work)
+    return Run(spent.wall_s, time.thread_time() - began, tokens, steps)
 
 
-def staged(stage: VlmCaptioner, store: Store, units: list[Unit], number: int) -> tuple[Cost, Counter[str]]:
+def staged(
+    stage: VlmCaptioner, generator: VllmGenerator, store: Store, units: list[Unit], number: int
+) -> Run:
     """The stage, as a run streams it."""
     task = Stream(Annotate(store, (Planned(stage, f"{number:08d}"),)))
     told: Counter[str] = Counter()
-    state = task.open()
-    state.thread.submit(state.decoder.probe, units[0].videos[0]["path"]).result()  # its process is there
+    state, before = task.open(), generator.used.steps
+    for maker in state.makers:  # their processes are there
+        maker.thread.submit(maker.decoder.probe, units[0].videos[0]["path"]).result()
 
     def work() -> None:
         for event in task.run(state, Line(tuple(units)), {}):
@@ -209,7 +225,11 @@ def staged(stage: VlmCaptioner, store: Store, units: list[Unit], number: int) ->
                 told.update(event.flow)
         state.close()  # the time of an ended process counts
 
-    return cost(work), told
+    began = time.thread_time()
+    spent = cost(work)
+    thread_s = time.thread_time() - began
+    said = ", ".join(flow.said(told, spent.wall_s))
+    return Run(spent.wall_s, thread_s, told["output_tokens"], generator.used.steps - before, said)
 
 
 def main(folder: str, device: str, media: list[Path], keys: Keys) -> None:
@@ -222,6 +242,7 @@ def main(folder: str, device: str, media: list[Path], keys: Keys) -> None:
         frames_max=keys.frames_max,
         attempts=1,
         guided=not keys.exact,
+        prompt=keys.prompt,
     )
     with tempfile.TemporaryDirectory() as scratch:
         store = Store(scratch)
@@ -232,9 +253,9 @@ def main(folder: str, device: str, media: list[Path], keys: Keys) -> None:
         prompts = prompts_of(stage, stage.load(), store, units)
         print(f"{generator.name} on {device}, {len(prompts)} clips, {keys}", flush=True)
         works: list[Callable[[int], Run]] = [
-            lambda number: Run(*offline(generator, prompts)),
-            lambda number: Run(*alone(generator, prompts)),
-            lambda number: stage_run(*staged(stage, store, units, number)),
+            lambda number: offline(generator, prompts),
+            lambda number: alone(generator, prompts),
+            lambda number: staged(stage, generator, store, units, number),
         ]
         runs: list[list[Run]] = [[], [], []]
         for number in range(keys.rounds + 1):
@@ -243,33 +264,32 @@ def main(folder: str, device: str, media: list[Path], keys: Keys) -> None:
                 run = works[which](number)
                 if number > 0:  # all were cold
                     runs[which].append(run)
-                    print(
-                        f"round {number}: {NAMES[which]:12} {run.tokens_per_s:8.1f} tokens/s {run.said}",
-                        flush=True,
-                    )
+                    speed = f"{run.tokens_per_s:.1f} tokens/s, {run.thread_s:.1f} s of its thread, {run.steps} steps"
+                    print(f"round {number}: {NAMES[which]}: {speed} {run.said}", flush=True)
     generator.close()
     print(
         table(
-            ("divided by", "ratio of tokens/s, median", "lowest", "highest", "of CPU seconds"), ratios(runs)
+            ("stage's, divided by", "tokens/s", "lowest", "highest", "by CPU seconds of the engine's thread"),
+            ratios(runs),
         )
     )
+    print(f"tokens a step, by those of the engine alone: {a_step(runs[2]) / a_step(runs[1]):.3f}")
 
 
-def stage_run(spent: Cost, told: Counter[str]) -> Run:
-    return Run(spent, told["output_tokens"], ", ".join(flow.said(told, spent.wall_s)))
+def a_step(runs: list[Run]) -> float:
+    """Tokens that a step gave."""
+    return sum(one.tokens for one in runs) / sum(one.steps for one in runs)
 
 
 def ratios(runs: list[list[Run]]) -> list[tuple[str, ...]]:
-    """The stage's figures over those of the others, round by round."""
+    """The stage's figures over those of the others, round by round: medians, and the range of the first."""
     *others, staged = runs
     rows = []
     for name, other in zip(NAMES, others, strict=False):
-        found = sorted(one.tokens_per_s / by.tokens_per_s for one, by in zip(staged, other, strict=True))
-        cpu = [
-            (one.tokens / one.spent.cpu_s) / (by.tokens / by.spent.cpu_s)
-            for one, by in zip(staged, other, strict=True)
-        ]
-        figures = (statistics.median(found), found[0], found[-1], statistics.median(cpu))
+        pairs = list(zip(staged, other, strict=True))
+        found = sorted(one.tokens_per_s / by.tokens_per_s for one, by in pairs)
+        by_cpu = [(one.tokens / one.thread_s) / (by.tokens / by.thread_s) for one, by in pairs]
+        figures = (statistics.median(found), found[0], found[-1], statistics.median(by_cpu))
         rows.append((name, *(f"{figure:.3f}" for figure in figures)))
     return rows
 

@@ -12,9 +12,10 @@ A set is a folder that LLaMA-Factory, ms-swift and TRL read:
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -35,8 +36,6 @@ class Example:
     """Canonical JSON: captioner.schema.dumps."""
     engine: str
     concept: str = ""
-    cluster: str = ""
-    """Of its near-duplicates, over all videos; empty: it has none."""
 
     @property
     def checked(self) -> bool:
@@ -64,48 +63,72 @@ class Split:
 def chosen(examples: Iterable[Example], most: int | None, seed: int) -> list[Example]:
     """At most so many examples, as evenly over the concepts as they allow: a concept gives its all, or the same as the
     others that have more. Those that people corrected come first, then by a hash of seed and clip id.
+
+    With `most`, no more than about four times as many are held at any time.
     """
-    by_concept: dict[str, list[Example]] = defaultdict(list)
+    counts: Counter[str] = Counter()
+    held: dict[str, list[Example]] = defaultdict(list)
+    room = 0
     for one in examples:
-        by_concept[one.concept].append(one)
-    room = sum(map(len, by_concept.values())) if most is None else most
-    found: list[Example] = []
-    rarest = sorted(by_concept, key=lambda concept: (len(by_concept[concept]), concept))
+        counts[one.concept] += 1
+        held[one.concept].append(one)
+        room += 1
+        if most is not None and room > 4 * (most + len(counts)):
+            # Shares only shrink as more is seen; one more, because who gets a share's odd clip may still change.
+            shares = _shares(counts, most)
+            held = {name: _first(found, shares[name] + 1, seed) for name, found in held.items()}
+            held = defaultdict(list, held)
+            room = sum(map(len, held.values()))
+    shares = _shares(counts, counts.total() if most is None else most)
+    return [one for name, share in shares.items() for one in _first(held[name], share, seed)]
+
+
+def _shares(counts: Mapping[str, int], most: int) -> dict[str, int]:
+    """How many each concept gives, the rarest first."""
+    found: dict[str, int] = {}
+    rarest = sorted(counts, key=lambda concept: (counts[concept], concept))
     for number, concept in enumerate(rarest):
-        share = -(-room // (len(rarest) - number))
-        ranked = sorted(by_concept[concept], key=lambda one: (not one.checked, hashed(seed, one.clip_id)))
-        found += ranked[:share]
-        room -= min(share, len(ranked))
+        found[concept] = min(-(-most // (len(rarest) - number)), counts[concept])
+        most -= found[concept]
     return found
 
 
-def split(examples: Sequence[Example], val_share: float, seed: int) -> Split:
-    """Train and validation; every video, and every cluster of near-duplicates, lies in one of them whole.
+def _first(examples: Iterable[Example], most: int, seed: int) -> list[Example]:
+    return heapq.nsmallest(most, examples, key=lambda one: (not one.checked, hashed(seed, one.clip_id)))
 
-    The families of videos that copies tie together are gone through in the order of a hash; one goes to validation
-    while it fits there. Where none fits, the smallest does, so that validation is empty only when there is one family.
+
+def split(
+    examples: Sequence[Example], val_share: float, seed: int, related: Mapping[str, str] | None = None
+) -> Split:
+    """Train and validation; every family of videos lies in one of them whole.
+
+    `related` gives a video's family, as `families` found it over all clips that there are, not over these examples
+    alone: the clip that ties two videos is often the one that a recipe left out as a copy. A video that it does not
+    have is a family of its own. Families are gone through in the order of a hash; one goes to validation while it fits
+    there. Where none fits, the smallest does, so that validation is empty only when there is one family.
     """
-    families = sorted(_families(examples), key=lambda family: hashed(seed, family[0]))
-    counts = Counter(one.video_id for one in examples)
-    sizes = [sum(counts[video] for video in family) for family in families]
+    known = related or {}
+    sizes = Counter(known.get(one.video_id, one.video_id) for one in examples)
+    ordered = sorted(sizes, key=lambda family: hashed(seed, family))
     room = val_share * len(examples)
-    held: set[int] = set()
-    for number in range(len(families)):
-        if sizes[number] <= room:
-            held.add(number)
-            room -= sizes[number]
-    if not held and val_share > 0 and len(families) > 1:
-        held.add(min(range(len(families)), key=lambda number: sizes[number]))
-    videos = {video for number in held for video in families[number]}
-    ordered = sorted(examples, key=lambda one: one.clip_id)
-    return Split(
-        tuple(one for one in ordered if one.video_id not in videos),
-        tuple(one for one in ordered if one.video_id in videos),
-    )
+    held: set[str] = set()
+    for family in ordered:
+        if sizes[family] <= room:
+            held.add(family)
+            room -= sizes[family]
+    if not held and val_share > 0 and len(ordered) > 1:
+        held.add(min(ordered, key=lambda family: sizes[family]))
+    parts: tuple[list[Example], list[Example]] = ([], [])
+    for one in sorted(examples, key=lambda one: one.clip_id):
+        parts[known.get(one.video_id, one.video_id) in held].append(one)
+    return Split(*map(tuple, parts))
 
 
-def _families(examples: Iterable[Example]) -> list[list[str]]:
-    """Videos that share a cluster, directly or over others, together: each sorted."""
+def families(ties: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """By video, the first by name of those that clusters of copies tie to it, directly or over others.
+
+    `ties` are (video id, cluster) of clips that have copies; videos that are in none of them have no entry.
+    """
     parent: dict[str, str] = {}
 
     def root(name: str) -> str:
@@ -114,15 +137,12 @@ def _families(examples: Iterable[Example]) -> list[list[str]]:
             name = parent[name]
         return name
 
-    for one in examples:
-        video = root(f"v{one.video_id}")
-        if one.cluster:
-            parent[root(f"c{one.cluster}")] = video
-    families: dict[str, list[str]] = defaultdict(list)
-    for name in sorted(parent):
-        if name.startswith("v"):
-            families[root(name)].append(name[1:])
-    return list(families.values())
+    for video, cluster in ties:
+        one, other = root(f"v{video}"), root(f"c{cluster}")
+        parent[one] = other
+    first: dict[str, str] = {}
+    videos = sorted(name for name in parent if name.startswith("v"))
+    return {name[1:]: first.setdefault(root(name), name[1:]) for name in videos}
 
 
 def hashed(seed: int, name: str) -> str:
@@ -162,7 +182,7 @@ def write(
     for clip_id, files in media(wanted):
         for number, medium in enumerate(files):
             name = f"media/{clip_id}{f'-{number:02d}' if len(files) > 1 else ''}{medium.suffix}"
-            _put(folder, name, medium.data, digests)
+            _put(folder, name, [medium.data], digests)
             shown.setdefault(clip_id, []).append((medium.kind, name))
     for name in SPLITS:
         examples = [one for one in getattr(found, name) if one.clip_id in shown]
@@ -175,7 +195,7 @@ def write(
             _lines(parted(one, shown[one.clip_id], ask) for one in examples),
             digests,
         )
-    _put(folder, "dataset_info.json", _json(dataset_info()), digests)
+    _put(folder, "dataset_info.json", [_json(dataset_info())], digests)
     manifest = {
         "format": FORMAT,
         "prompt": ask.label,
@@ -257,13 +277,18 @@ def _counts(examples: Sequence[Example]) -> dict[str, Any]:
     }
 
 
-def _put(folder: Path, name: str, data: bytes, digests: dict[str, dict[str, Any]]) -> None:
-    (folder / name).write_bytes(data)
-    digests[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+def _put(folder: Path, name: str, pieces: Iterable[bytes], digests: dict[str, dict[str, Any]]) -> None:
+    size, digest = 0, hashlib.sha256()
+    with (folder / name).open("wb") as file:
+        for piece in pieces:
+            file.write(piece)
+            digest.update(piece)
+            size += len(piece)
+    digests[name] = {"bytes": size, "sha256": digest.hexdigest()}
 
 
-def _lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+def _lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+    return ((json.dumps(row, ensure_ascii=False) + "\n").encode() for row in rows)
 
 
 def _json(value: Any) -> bytes:

@@ -1,8 +1,8 @@
 """The captioner's heart: requests in, one checked caption or typed failure each out, as they are done.
 
 A generator writes; `captioner.trust` judges; what is at fault is asked for once more, at another temperature and told
-the fault in our own words; then it is a failure of a known kind. Every answer carries its clip's key and the digest of
-the frames it was made from: one for an unknown key, or made from other frames, is refused, never believed.
+the fault in our own words; then it is a failure of a known kind. Every answer carries a clip's key and a digest of
+frames, as its generator took them from the prompt: one for an unknown key, or a key with another's frames, is refused.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ class CaptionRequest:
     """The clip's own frame rate, not the rate of the frames shown."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What the experts have measured, as far as the prompt is to state it."""
+    attempt: int = 1
+    """Over 1 where the run asks again for a caption at fault: at the repair's temperature, with other seeds."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Outcome:
     finish_reason: str = ""
     """Of the last attempt: stop, length, error."""
     notes: tuple[str, ...] = ()
-    """What was forgiven in the text."""
+    """What was forgiven in the text, and what the generator notes of it."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,8 @@ class Sampling:
     temperature: float = 0.05
     """SkyCaptioner-V1's released script has 0.05, and 2,048 tokens."""
     repair_temperature: float = 0.5
-    """Of every attempt but the first: at the same one, a model tends to fail in the same way."""
+    """Of every attempt but the first, a run's retry of a refused caption included: at the same one, a model tends to
+    fail in the same way."""
     max_tokens: int = 2048
     attempts: int = 2
     seed: int = 0
@@ -164,6 +167,7 @@ class CaptionEngine:
     def prompt(self, request: CaptionRequest, attempt: int = 1, fault: str = "") -> Prompt:
         """What the generator is asked for a clip: the n-th attempt, after this fault of the one before."""
         sampling, template = self.sampling, self.template
+        number = (request.attempt - 1) * sampling.attempts + attempt
         values = {"skeleton": self._outline, "facts": template.stated(request.facts)}
         system, user = template.render(values)
         return Prompt(
@@ -174,9 +178,9 @@ class CaptionEngine:
             frames_sha256=request.frames_sha256,
             fps=request.fps,
             schema=self._schema if sampling.guided else None,
-            temperature=sampling.temperature if attempt == 1 else sampling.repair_temperature,
+            temperature=sampling.temperature if number == 1 else sampling.repair_temperature,
             max_tokens=sampling.max_tokens,
-            seed=seed_of(sampling.seed, request.clip_id, attempt),
+            seed=seed_of(sampling.seed, request.clip_id, number),
         )
 
     @cached_property
@@ -217,10 +221,10 @@ class CaptionEngine:
             return self._failed(done, Status.MISMATCHED, "it answered for other frames", answer.finish)
         if answer.finish is Finish.ERROR:
             return self._failed(done, Status.FAILED, answer.message or "no reason given", answer.finish)
-        expected = Expected(self.template.language, frozenset(self.template.fields.values()))
+        expected = Expected.of(self.template)
         found = judge(answer.text, answer.finish, expected)
         if isinstance(found, Trusted):
-            outcome = self._outcome(done, Status.OK, answer.finish, found.notes)
+            outcome = self._outcome(done, Status.OK, answer.finish, found.notes + answer.notes)
             return CaptionResult(request.clip_id, request.frames_sha256, found.caption, outcome)
         if tried.attempt < self.sampling.attempts:
             return _Try(request, tried.attempt + 1, done.prompt_tokens, done.output_tokens, found.sentence)

@@ -44,7 +44,7 @@ _FEMALE = _words("woman girl lady female mother daughter actress queen bride wai
 _MALE = _words("man boy gentleman male father son actor king groom waiter grandfather")
 _PERSONS = _FEMALE | _MALE | _words("person people child adult teenager individual figure baby")
 _PLURALS = _words("people men women children police twins feet")
-_SINGULARS = _words("bus gas lens canvas christmas swiss chess")
+_SINGULARS = _words("bus gas lens canvas christmas swiss chess specimen abdomen omen ramen cyclamen")
 
 _ARTICLES = _words("a an one two three four five several many some no both")
 _SENTENCE = _words("the this that these those there she he they it his her their its someone each all we you")
@@ -69,6 +69,19 @@ _WORN = _words(
     " scarf gown robe blouse vest helmet clothes clothing outfit attire necklace earrings fur feathers tail ears"
     " wings mane coat body build stripes spots wheels windows leaves petals"
 )
+_COUNTED = _words(
+    "dress shirt t-shirt suit coat jacket hat cap skirt sweater hoodie uniform scarf gown robe blouse vest helmet"
+    " outfit necklace beard moustache mustache braid ponytail tail mane face body build"
+)
+"""Of these, one takes an article: "red coat" is a red coat, "black hair" stays black hair."""
+_OF_PEOPLE = _words("young elderly middle-aged tall slim slender thin")
+"""Said of who wears it, not of what is worn: "young, blonde hair" is no young hair."""
+_WEARING = _words(
+    "wearing holding carrying having sporting showing displaying featuring bearing dressed clad covered adorned"
+    " accompanied surrounded equipped decorated made painted"
+)
+"""Participles that take a noun, or that no noun of looks follows."""
+_DETERMINERS = _words("a an the his her its their two three some many")
 _PLAIN = _words(
     "tall short old young big small red white black brown blue green gray grey dark light bright slim thin large long"
     " round blonde blond fair bald wide narrow clean new elderly middle-aged"
@@ -132,12 +145,10 @@ def named(kind: str, noun: str, nth: int, alone: bool = True) -> Naming:
     """The ways to speak of the nth subject of a noun; without `alone`, no pronoun that could mean another."""
     words = noun.lower().split()
     last = words[-1] if words else ""
-    plural = last in _PLURALS or (
-        last.endswith("s")
-        and not last.endswith(("ss", "us", "is"))
-        and last not in _SINGULARS
-        and len(last) > 3
+    many = last.endswith("men") or (
+        last.endswith("s") and not last.endswith(("ss", "us", "is")) and len(last) > 3
     )
+    plural = last in _PLURALS or (many and last not in _SINGULARS)
     the = f"the {noun}" if nth == 0 else f"the other {noun}"
     first = [f"the {noun}", f"other {noun}" if plural else f"another {noun}"][min(nth, 1)]
     if nth > 1 and not plural:
@@ -165,8 +176,13 @@ def _some(naming: Naming, nth: int) -> str:
 
 
 def article(noun: str) -> str:
-    """`an owl`, `a woman`."""
-    return f"{'an' if noun[:1].lower() in tuple('aeiou') else 'a'} {noun}"
+    """`an owl`, `a woman`, `a uniform`, `an hour`."""
+    vowel = noun[:1].lower() in tuple("aeiou") and not _SPOKEN_YU.match(noun)
+    return f"{'an' if vowel or _SILENT_H.match(noun) else 'a'} {noun}"
+
+
+_SPOKEN_YU = re.compile(r"uni(?![nm])|us[ei]|eu|one\b|ut[ei]|ukr", re.IGNORECASE)
+_SILENT_H = re.compile(r"hour|honest|heir|honou?r", re.IGNORECASE)
 
 
 # --- one rule a field: (text, who, naming, introduced) -> words of a sentence
@@ -175,7 +191,10 @@ def article(noun: str) -> str:
 def _action(text: str, who: str, naming: Naming, introduced: bool) -> str:
     first, second = _first_two(text)
     if first in _SENTENCE or first in _ARTICLES:
-        return _referring(text, who, introduced)
+        return _referring(text, who, naming, introduced)
+    if second in _PERSONS or second in naming.noun.lower().split():
+        # "Tired man sits": a sentence without its article.
+        return f"{naming.first}: {lowered(text)}"
     lead = second if first.endswith("ly") and second else first
     if _participle(lead) or first in _STATES or (first in _PREPOSITIONS and first != "to"):
         return f"{who} {naming.be} {lowered(text)}"
@@ -185,29 +204,55 @@ def _action(text: str, who: str, naming: Naming, introduced: bool) -> str:
 
 
 def _appearance(text: str, who: str, naming: Naming, introduced: bool) -> str:
-    first, _ = _first_two(text)
+    first, second = _first_two(text)
     if first in _SENTENCE:
-        return _referring(text, who, introduced)
+        return _referring(text, who, naming, introduced)
     if first in _HAS:
         return f"{who} {lowered(text)}"
-    if _participle(first) or first in _STATES or (first in _PREPOSITIONS and first != "with"):
-        return f"{who} {naming.be} {lowered(text)}"
     head = _before_preposition(text)
     own = {naming.noun.lower(), *naming.noun.lower().split()}
-    if head and (head[-1] in _PERSONS or head[-1] in own):
+    named_there = bool(head) and (head[-1] in _PERSONS or head[-1] in own)
+    said_of = _participle(first) or first in _STATES
+    bound = first in _WEARING or second in _DETERMINERS or second in _PREPOSITIONS or second.endswith("ly")
+    if said_of and (bound or not (named_there or set(head) & _WORN)):
+        return f"{who} {naming.be} {lowered(text)}"
+    if first in _PREPOSITIONS and first != "with":
+        return f"{who} {naming.be} {lowered(text)}"
+    if named_there:
         noun = lowered(text) if first in _ARTICLES or naming.plural else article(lowered(text))
         return f"{who} {naming.be} {noun}"
-    if set(head) & _WORN:
-        return f"{who} {naming.have} {lowered(text)}"
+    worn = [word for word in head if word in _WORN]
+    if worn:
+        sure = head[0] not in _OF_PEOPLE and not _unsure(text)
+        had = _counted(text, worn[0], naming.plural) if first not in _ARTICLES else lowered(text)
+        return f"{who} {naming.have} {had}" if sure and had else f"{naming.first}: {lowered(text)}"
     if head and all(word in _PLAIN or word == "and" or word.endswith(_ADJECTIVAL) for word in head):
         return f"{who} {naming.be} {lowered(text)}"
     return f"{naming.first}: {lowered(text)}"
 
 
+def _counted(text: str, worn: str, plural: bool) -> str:
+    """What is worn, with the article that one thing takes; empty where that cannot be told: "body armour".
+
+    "Red coat" is a red coat, "dress shoes" are dress shoes; of several people, nobody knows whose coat it is.
+    """
+    after = re.split(rf"\b{re.escape(worn)}\b", text.lower(), maxsplit=1)[-1].strip(" .")
+    follows = re.split(r"[^\w'-]", after, maxsplit=1)[0]
+    if worn not in _COUNTED or follows in _WORN:
+        return lowered(text)
+    alone = not follows or follows in ("and", "or") or follows in _PREPOSITIONS
+    return article(lowered(text)) if alone and not plural else ""
+
+
+def _unsure(text: str) -> bool:
+    """Does a participle after a comma speak of somebody else than what is had: "blonde hair, wearing a coat"?"""
+    return any(part.split(" ")[0] in _WEARING for part in re.split(r",\s*", text.lower())[1:])
+
+
 def _expression(text: str, who: str, naming: Naming, introduced: bool) -> str:
     first, _ = _first_two(text)
     if first in _SENTENCE:
-        return _referring(text, who, introduced)
+        return _referring(text, who, naming, introduced)
     if first in _FACES:
         return f"{who} {lowered(text)}"
     if _participle(first):
@@ -225,7 +270,7 @@ def _expression(text: str, who: str, naming: Naming, introduced: bool) -> str:
 def _position(text: str, who: str, naming: Naming, introduced: bool) -> str:
     first, _ = _first_two(text)
     if first in _SENTENCE:
-        return _referring(text, who, introduced)
+        return _referring(text, who, naming, introduced)
     if _participle(first) or first in _STATES or first in _PREPOSITIONS or first.endswith("ly"):
         return f"{who} {naming.be} {lowered(text)}"
     if first in _PLACES:
@@ -243,12 +288,18 @@ _FIELDS = {
 }
 
 
-def _referring(text: str, who: str, introduced: bool) -> str:
-    """A sentence as it is, but that a pronoun before anyone was named gives way to the name."""
+def _referring(text: str, who: str, naming: Naming, introduced: bool) -> str:
+    """A sentence as it is, but that a pronoun gives way to the name before anyone was named, and to the right one
+    after: another man nods, and she is he. Where the number differs, the name and a colon stand before it."""
     first, _, rest = text.partition(" ")
-    if not introduced and first.lower() in ("she", "he", "they", "it"):
-        return f"{who} {rest}"
-    return text
+    pronoun = first.lower()
+    if pronoun not in ("she", "he", "they", "it"):
+        return text
+    if introduced and {pronoun, naming.again} not in ({"he", "she"}, {"it", "they"}):
+        return text
+    if (pronoun == "they") != naming.plural:
+        return text if introduced else f"{naming.first}: {lowered(text)}"
+    return f"{who} {rest}"
 
 
 def environment(text: str) -> str:

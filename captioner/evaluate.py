@@ -1,23 +1,21 @@
 """How right captions are, field by field, beside captions that people have checked: the layout of the paper's table.
 
 SkyReels-V2 (arXiv 2504.13074) reports one accuracy a field and their average. Here an accuracy counts what was not said
-as not right, shows beside it how often anything was said, and has a 95 % interval; two engines are compared on the
-same items.
+and who was made up as not right, shows beside it how often anything was said, and has a 95 % interval; an average says
+of which fields it is, and two engines are compared on the same ones.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import get_args
 
-import numpy as np
-import numpy.typing as npt
-
 from captioner.assignment import best_pairs
+from captioner.intervals import Difference, Marks, resampled, wilson
 from captioner.judging import Judge, Score, overlap
-from captioner.lexicon import places
+from captioner.lexicon import CLAIMS, places
 from captioner.schema import Caption, ShotAngleValue, ShotPositionValue, ShotTypeValue, Subject
 from captioner.serialize import tidy
 
@@ -33,13 +31,11 @@ CLOSED = {
     "shot_angle": get_args(ShotAngleValue),
     "shot_position": get_args(ShotPositionValue),
 }
+NAMES = ("type", "sub_type", "main_subject")
+TEXTS = tuple(name for name in FIELDS if name not in CLOSED and name not in NAMES)
 OF_SUBJECT = ("expression", "appearance", "action", "position")
-Z = 1.959963984540054
-"""Of a two-sided 95 % interval."""
-RESAMPLES = 1_000
-MOST_DRAWN = 1 << 23
-"""Clips that are drawn at once, 64 MiB of counts."""
-
+JUDGED_LEAST = 0.5
+"""Share of what was said of a field that must be judged, or the field has no accuracy. Ours."""
 Names = Callable[[str, str], tuple[str, str]]
 """Type and sub-type of a subject in one spelling, so that `Lady` is a `Woman`."""
 
@@ -51,7 +47,7 @@ def folded(kind: str, sub_type: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Item:
-    """One thing that is true of a clip, and what a caption says of it; empty: nothing."""
+    """One thing that is true of a clip, and what a caption says of it; empty: nothing. Nothing true: it is made up."""
 
     clip_id: str
     field: str
@@ -64,25 +60,20 @@ class Rate:
     """An accuracy."""
 
     items: int
-    """Things that are true and were judged."""
+    """Things that are true, and were judged."""
     right: float
-    """Accuracy, 0 to 1; what was not said is not right."""
+    """Accuracy, 0 to 1; what was not said is not right, nor what was made up."""
     low: float
     high: float
     said: float
-    """Share of the items of which anything was said."""
+    """Share of what is true of which anything was said."""
     right_of_said: float
-    """Accuracy among those."""
+    """Accuracy among what was said."""
     unjudged: int = 0
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How much more often one engine is right than another on the same items, with its 95 % interval."""
-
-    mean: float
-    low: float
-    high: float
+    made_up: int = 0
+    """Subjects that are not there: each is one more thing that is not right."""
+    alike: bool = False
+    """It is no accuracy: texts count that are like the true one, and opposites are."""
 
 
 @dataclass(frozen=True)
@@ -96,24 +87,67 @@ class Scored:
     """Clips of the truth without a caption of this engine."""
     extra: int
     """Subjects that no true one matches."""
+    alike: frozenset[str] = frozenset()
+    """Fields that nothing could judge: their scores say only which texts are alike."""
 
     def rates(self) -> dict[str, Rate]:
-        """The rate of each field that the truth says anything of."""
+        """The rate of each field that the truth says anything of, and that was judged."""
         return {name: found for name in FIELDS if (found := self._rate(name)) is not None}
 
+    def unjudged(self) -> dict[str, tuple[int, int]]:
+        """By field that has no rate for it: how many of the texts that were said were judged, and of how many."""
+        found = {}
+        for name in FIELDS:
+            spoken = [score for item, score in self._of(name) if item.said]
+            if not self.counted(name) and spoken:
+                found[name] = (sum(score is not None for score in spoken), len(spoken))
+        return found
+
+    def counted(self, name: str) -> list[tuple[Item, float, float]]:
+        """The items of a field that count, with score and weight; none where less than JUDGED_LEAST was judged.
+
+        Where a part of what was said could not be judged, what was not said weighs less by the same part: else a
+        judge that fails would look like an engine that is silent.
+        """
+        found = self._of(name)
+        spoken = [score for item, score in found if item.said]
+        share = sum(score is not None for score in spoken) / len(spoken) if spoken else 1.0
+        if share < JUDGED_LEAST:
+            return []
+        return [(item, score, 1.0 if item.said else share) for item, score in found if score is not None]
+
+    def _of(self, name: str) -> list[tuple[Item, Score]]:
+        """Items and scores of a field; none where the truth says nothing of it, whatever was made up."""
+        found = self._by_field.get(name, [])
+        return found if any(item.true for item, _ in found) else []
+
+    @cached_property
+    def _by_field(self) -> dict[str, list[tuple[Item, Score]]]:
+        found: dict[str, list[tuple[Item, Score]]] = {}
+        for item, score in zip(self.items, self.scores, strict=True):
+            found.setdefault(item.field, []).append((item, score))
+        return found
+
     def _rate(self, name: str) -> Rate | None:
-        chosen = [
-            (item, score) for item, score in zip(self.items, self.scores, strict=True) if item.field == name
-        ]
-        judged = [(item, score) for item, score in chosen if score is not None]
+        judged, found = self.counted(name), self._of(name)
         if not judged:
             return None
-        right = sum(score for _, score in judged) / len(judged)
-        spoken = [score for item, score in judged if item.said]
-        low, high = wilson(right, len(judged))
-        of_said = sum(spoken) / len(spoken) if spoken else 0.0
+        count = sum(weight for _, _, weight in judged)
+        right = sum(score * weight for _, score, weight in judged) / count
+        spoken = [score for item, score, _ in judged if item.said]
+        true = [item for item, _ in found if item.true]
+        low, high = wilson(right, count)
+        made_up = len(found) - len(true)
         return Rate(
-            len(judged), right, low, high, len(spoken) / len(judged), of_said, len(chosen) - len(judged)
+            len(judged) - made_up,
+            right,
+            low,
+            high,
+            sum(bool(item.said) for item in true) / len(true),
+            sum(spoken) / len(spoken) if spoken else 0.0,
+            len(found) - len(judged),
+            made_up,
+            name in self.alike,
         )
 
 
@@ -132,7 +166,8 @@ def evaluate(
         items += found
         extra += more
     missing = len(truth.keys() - captions.keys())
-    return Scored(engine, tuple(items), tuple(_scores(items, judge)), missing, extra)
+    alike = frozenset() if judge.sure else frozenset(TEXTS) - CLAIMS.keys()
+    return Scored(engine, tuple(items), tuple(_scores(items, judge)), missing, extra, alike)
 
 
 def compared(
@@ -144,10 +179,16 @@ def compared(
         for name in (*CLOSED, "camera_motion", "environment", "lighting")
         if (value := _value(true, name))
     ]
-    pairs = matched(true.subjects, said.subjects if said else (), names)
+    subjects = said.subjects if said else ()
+    pairs = matched(true.subjects, subjects, names)
     for subject, other in pairs:
         items += _of_subject(clip_id, subject, other, names)
-    return items, (len(said.subjects) if said else 0) - sum(other is not None for _, other in pairs)
+    meant = {id(other) for _, other in pairs}
+    made_up = [subject for subject in subjects if id(subject) not in meant]
+    for subject in made_up:
+        told = zip(NAMES, names(subject.TYPES.type, subject.TYPES.sub_type), strict=False)
+        items += [Item(clip_id, name, "", text) for name, text in told if text]
+    return items, len(made_up)
 
 
 def _value(caption: Caption, name: str) -> str:
@@ -203,7 +244,7 @@ def _scores(items: Sequence[Item], judge: Judge) -> list[Score]:
     scores: list[Score] = [0.0] * len(items)
     for name in FIELDS:
         asked = [n for n, item in enumerate(items) if item.field == name and item.said]
-        if name in CLOSED or name in ("type", "sub_type", "main_subject"):
+        if name not in TEXTS:
             for n in asked:
                 scores[n] = float(items[n].true == items[n].said)
         else:
@@ -213,65 +254,30 @@ def _scores(items: Sequence[Item], judge: Judge) -> list[Score]:
     return scores
 
 
-# --- how sure
+# --- averages
 
 
-def wilson(share: float, count: int, z: float = Z) -> tuple[float, float]:
-    """The interval of a share of `count` items (Wilson 1927), which holds at the ends of the scale too."""
-    middle = share + z * z / (2 * count)
-    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    scale = 1 + z * z / count
-    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
-
-
-Table = npt.NDArray[np.float64]
+def firm(*engines: Scored, fields: Sequence[str] = PAPER) -> tuple[str, ...]:
+    """Those of the fields on which every engine was judged, by more than likeness: what an average is taken over."""
+    return tuple(
+        name for name in fields if all(one.counted(name) and name not in one.alike for one in engines)
+    )
 
 
 def average(scored: Scored, fields: Sequence[str] = PAPER) -> Difference | None:
-    """The mean of the fields' accuracies, each counting the same, with its interval; None where there is no field."""
-    return _resampled([scored], fields, 0)
+    """The mean of the accuracies of the fields that are `firm`, each counting the same; None where there is none."""
+    chosen = firm(scored, fields=fields)
+    return resampled([_marks(scored, chosen)]) if chosen else None
 
 
 def difference(scored: Scored, other: Scored, fields: Sequence[str] = PAPER) -> Difference | None:
-    """How much higher the first's average is than the other's, over items that both were judged on."""
-    return _resampled([scored, other], fields, 0)
+    """How much higher the first's average is than the other's, over the fields that are `firm` for both."""
+    chosen = firm(scored, other, fields=fields)
+    return resampled([_marks(scored, chosen), _marks(other, chosen)]) if chosen else None
 
 
-def _resampled(engines: Sequence[Scored], fields: Sequence[str], seed: int) -> Difference | None:
-    """An average, or the first's less the second's, and its interval by drawing clips again with replacement (Efron
-    1979): items of one clip hang together."""
-    clips = {clip: n for n, clip in enumerate(sorted({item.clip_id for item in engines[0].items}))}
-    both = [
-        all(one.scores[n] is not None for one in engines) and item.field in fields
-        for n, item in enumerate(engines[0].items)
-    ]
-    place = {name: n for n, name in enumerate(fields)}
-    counts = np.zeros((len(clips), len(fields)))
-    sums = np.zeros((len(clips), len(fields)))
-    for n, item in enumerate(engines[0].items):
-        if both[n]:
-            counts[clips[item.clip_id], place[item.field]] += 1
-            values = [float(one.scores[n] or 0.0) for one in engines]
-            sums[clips[item.clip_id], place[item.field]] += values[0] - (
-                values[1] if len(values) > 1 else 0.0
-            )
-    if not counts.any():
-        return None
-    random = np.random.default_rng(seed)
-    at_once = max(1, MOST_DRAWN // len(clips))
-    means = [
-        _means(sums, counts, random.multinomial(len(clips), [1 / len(clips)] * len(clips), size=size))
-        for start in range(0, RESAMPLES, at_once)
-        for size in [min(at_once, RESAMPLES - start)]
-    ]
-    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
-    return Difference(float(_means(sums, counts, np.ones((1, len(clips))))[0]), float(low), float(high))
-
-
-def _means(sums: Table, counts: Table, weights: npt.NDArray[np.floating] | npt.NDArray[np.integer]) -> Table:
-    """(draws,) means over the fields that each draw of clips (draws, clips) has; 0 where it has none."""
-    of_field = weights @ counts
-    there = of_field > 0
-    shares = np.divide(weights @ sums, of_field, out=np.zeros_like(of_field), where=there)
-    found: Table = shares.sum(axis=1) / np.maximum(there.sum(axis=1), 1)
-    return found
+def _marks(scored: Scored, fields: Sequence[str]) -> Marks:
+    return {
+        name: [(item.clip_id, score, weight) for item, score, weight in scored.counted(name)]
+        for name in fields
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from captioner import chinese, english
@@ -42,6 +42,8 @@ class Wanted:
     kind: Kind
     language: Language
     variant: int
+    attempt: int = 1
+    """Over 1 where the run asks again for what was at fault: at the repair's temperature, with other seeds."""
 
     @property
     def key(self) -> str:
@@ -69,10 +71,9 @@ class Fuser:
     """SkyReels-V2's fusion script samples at 0.1 ..."""
     repair_temperature: float = 0.5
     """... and after a refused answer, where the same again would be of no use. Ours."""
-    max_tokens: int = 512
-    """What Wan 2.1's text encoder reads."""
+    max_tokens: int = 2048
+    """Of an answer with a thinking model's thoughts; `captioner.prose` bounds the text itself."""
     attempts: int = 2
-    stop: tuple[str, ...] = field(default=("\n\n",))
 
     def fuse(self, jobs: Sequence[Wanted]) -> dict[str, Fused | ClipError]:
         """What became of each job, by its key. GeneratorDied passes."""
@@ -88,7 +89,11 @@ class Fuser:
             else:
                 faults[job.key] = ""
         for attempt in range(1, self.attempts + 1):
-            open_jobs = {f"{job.key}#{attempt}": job for job in jobs if job.key in faults}
+            open_jobs = {
+                f"{job.key}#{(job.attempt - 1) * self.attempts + attempt}": job
+                for job in jobs
+                if job.key in faults
+            }
             if not open_jobs:
                 break
             for answer in self.generator.generate([self._prompt(k, j, faults) for k, j in open_jobs.items()]):
@@ -116,10 +121,10 @@ class Fuser:
         if answer.key not in waiting or answer.frames_sha256:
             return
         job = waiting.pop(answer.key)
-        text = unfenced(answer.text)
+        paragraph = _paragraph(answer.text)
         notes = " ".join(text for _, text in said(job.caption, job.kind))
         subjects = [subject for _, subject in ordered(job.caption)]
-        why = _unfinished(answer) or fault(_bare(answer.text), job.language, subjects, notes)
+        why = _unfinished(answer) or fault(paragraph, job.language, subjects, notes)
         (failed.add if answer.finish is Finish.ERROR else failed.discard)(job.key)
         if why:
             faults[job.key] = why
@@ -128,7 +133,7 @@ class Fuser:
         chosen = self._chosen(job)
         label = f"{self.generator.name} {self.templates[job.kind, job.language].label}"
         dropped = tuple(name for name, _ in said(job.caption, job.kind) if name not in chosen)
-        done[job.key] = Fused(_with_camera(text, job, chosen), label, dropped)
+        done[job.key] = Fused(_with_camera(unfenced(paragraph), job, chosen), label, dropped)
 
     def _prompt(self, key: str, job: Wanted, faults: Mapping[str, str]) -> Prompt:
         template = self.templates[job.kind, job.language]
@@ -138,10 +143,9 @@ class Fuser:
             key=key,
             user=f"{user}\n\n{template.repaired(why)}" if why else user,
             system=system,
-            temperature=self.repair_temperature if why else self.temperature,
+            temperature=self.repair_temperature if why or job.attempt > 1 else self.temperature,
             max_tokens=self.max_tokens,
             seed=int.from_bytes(hashlib.sha256(f"{self.seed}\n{key}".encode()).digest()[:4], "big") >> 1,
-            stop=self.stop,
         )
 
     def _chosen(self, job: Wanted) -> set[str]:
@@ -188,9 +192,13 @@ def _unfinished(answer: Answer) -> str:
     return "it ran into the limit of its length" if answer.finish is Finish.LENGTH else ""
 
 
-def _bare(text: str) -> str:
-    """The answer without a fence around it, its lines as they are."""
-    return re.sub(r"^```[a-z]*\s*|\s*```$", "", without_thoughts(text).strip())
+def _paragraph(text: str) -> str:
+    """The answer up to its first blank line, without a model's thoughts and a fence around it, its lines as they are.
+
+    Nothing stops the model there: a thinking one has blank lines among its thoughts.
+    """
+    bare = re.sub(r"^```[a-z]*\s*|\s*```$", "", without_thoughts(text).strip())
+    return re.split(r"\n\s*\n", bare, maxsplit=1)[0]
 
 
 def _with_camera(text: str, job: Wanted, chosen: Iterable[str]) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import Field
 
-from captioner.engines.asking import AskingStage
+from captioner.engines.asking import AskingStage, attempt_at
 from captioner.fuser import Fused, Fuser, Wanted, packaged
 from captioner.schema import Caption, loads
 from captioner.serialize import ENGINE, KINDS, Language, write
@@ -67,8 +67,8 @@ class Fusion(AskingStage):
     """After an answer that was refused."""
     attempts: Annotated[int, Field(ge=1, le=5)] = 2
     """Answers that a prompt may take."""
-    max_tokens: Annotated[int, Field(ge=16)] = 512
-    """Of one answer: what the text encoder of Wan 2.1 reads."""
+    max_tokens: Annotated[int, Field(ge=16)] = 2048
+    """Of one answer, a thinking model's thoughts included; the text itself is bounded by what Wan 2.1 reads."""
 
     @property
     def window(self) -> int:
@@ -124,7 +124,8 @@ class Fusion(AskingStage):
 
     def wanted(self, clip: Clip) -> list[Wanted]:
         """The prompts of a clip: the first language's, variant 0, come first."""
-        return self.of(clip.clip_id, loads(clip.upstream["caption"]["caption"]))
+        jobs = self.of(clip.clip_id, loads(clip.upstream["caption"]["caption"]))
+        return [replace(job, attempt=attempt_at(clip)) for job in jobs]
 
     def of(self, clip_id: str, caption: Caption) -> list[Wanted]:
         """The prompts that a caption is to have."""

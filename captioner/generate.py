@@ -2,7 +2,9 @@
 
 A generator is a language model, with or without eyes: in this process, or behind a server. It knows no schema of
 ours and repairs nothing; `captioner.trust` decides what its text is worth. Every answer carries the key and the digest
-of the frames of its prompt, so that a server that reorders or mixes its batch is refused, never believed.
+of the frames of its prompt, which its generator takes from the prompt that it believes to have been answered: that
+finds a generator's own slips. What a server mixes up shows only in the request id that it echoes; where it echoes none,
+the answer's notes say so.
 """
 
 from __future__ import annotations
@@ -57,6 +59,8 @@ class Answer:
     output_tokens: int = 0
     message: str = ""
     """For an error: one sentence. Never a part of a caption."""
+    notes: tuple[str, ...] = ()
+    """What is to be known of how it came; kept beside the caption."""
 
 
 class GeneratorDied(StageDied):

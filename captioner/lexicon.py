@@ -8,60 +8,31 @@ them (arXiv 2504.13074, 3.2).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import combinations
 
-Claims = frozenset[str]
-
-_KINDS = {
-    "zoom": r"\bzoom|变焦|放大|缩小",
-    "roll": r"\broll|\bspin|\brotat|\bdutch|翻滚|旋转",
-    "orbit": r"\borbit|\barcs?\b|\bcircl|\brevolv|环绕|绕",
-    "follow": r"\bfollow|\btrack(?:s|ing)?\b|跟随|跟拍",
-    "dolly": r"\bdoll(?:y|ies|ied)|\bpush|\bpull"
-    r"|\bmov\w+ (?:\w+ly )?(?:closer|in\b|into|forward|toward|back|away|out\b)|推|拉|前进|后退",
-    "truck": r"\btruck|\bslid|\blateral|\bmov\w+ (?:\w+ly )?(?:to the )?(?:left|right)|\bcrab|横移|平移|左移|右移",
-    "pedestal": r"\bpedestal|\bcrane|\bboom|\brises?\b|\brising|\blowers?\b|\bascend|\bdescend"
-    r"|\bmov\w+ (?:\w+ly )?(?:up|down)|升|降",
-    "tilt": r"\btilt|上摇|下摇|仰|俯",
-    "pan": r"\bpan(?:s|ned|ning)?\b|\bwhips?\b|左摇|右摇|摇",
-}
-_WAYS = {
-    "left": r"\bleft|左",
-    "right": r"\bright|右",
-    "up": r"\bup(?:ward)?|\brises?\b|\brising|\bascend|\braises?\b|上|升|仰",
-    "down": r"\bdown|\blowers?\b|\bdescend|下|降|俯",
-    "in": r"\bin(?:to|ward)?\b|\bcloser|\btoward|\bforward|推|放大|前进|靠近",
-    "out": r"\bout|\baway|\bback|拉|缩小|后退|远",
-}
-_OF_KIND: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(("pan", "truck"), ("left", "right")),
-    **dict.fromkeys(("tilt", "pedestal"), ("up", "down")),
-    **dict.fromkeys(("zoom", "dolly"), ("in", "out")),
-    **dict.fromkeys(("roll", "orbit", "follow"), ()),
-}
-_STILL = re.compile(
-    r"\bstatic|\bstill\b|\bfixed|\bstationary|\blocked|\bmotionless|\bunmoving|\b(?:no|without|not?) (?:\w+ )?mov"
-    r"|\bdoes(?:n't| not) move|固定|静止|不动",
-    re.IGNORECASE,
-)
-_SHAKEN = re.compile(r"\bhand-?held|\bshak|\bwobbl|\bjitter|手持|晃动|抖动", re.IGNORECASE)
-_CLAUSES = re.compile(
-    r"[,.;，。；、]|\bthen\b|\band\b|\bwhile\b|\bbefore\b|\bfollowed by\b|然后|接着|随后|同时"
-)
+from captioner import motion_words
+from captioner.motion_words import THEN, Claims
+from captioner.motion_words import motions as motions
 
 _EMOTIONS = {
-    "happy": r"\bhapp|\bsmil|\bjoy|\bcheer|\blaugh|\bgrin|\bdelight|\bpleas(?:ed|ure)|\bamus|\bcontent\b"
+    "happy": r"\bhapp(?:y|i)|\bsmil|\bjoy(?!less)|\bcheer(?!less)|\blaugh|\bgrin(?!d)|\bdelight|\bpleas(?:ed|ure)"
+    r"|\bamus(?!ement park)|\bcontent(?:ed|ment)?\b"
     r"|快乐|高兴|开心|微笑|笑|喜",
-    "sad": r"\bsad|\bsorrow|\bcry|\bcries|\btear|\bmelanchol|\bgloom|\bgrie[fv]|\bunhappy|悲|伤心|难过|哭|忧郁",
-    "angry": r"\bang(?:er|ry)|\bfur(?:y|ious)|\brage|\birritat|\bannoy|\bscowl|\bglar(?:e|es|ing)\b|愤怒|生气|恼",
-    "afraid": r"\bfear|\bafraid|\bscared|\bfright|\bterrif|\banxi|\bpanic|恐惧|害怕|惊恐|焦虑",
+    "sad": r"\bsad(?!dle)|\bsorrow|\bcry(?!st|pt)|\bcries|\btear(?:s|y|ful\w*)\b|\bmelanchol|\bgloom|\bgrie[fv]"
+    r"|\bunhapp|悲|伤心|难过|哭|忧郁|不高兴|不开心",
+    "angry": r"\bang(?:er|ry)|\bfur(?:y|ious)|\brag(?:e|es|ing)\b|\birritat|\bannoy|\bscowl|\bglar(?:e|es|ing)\b"
+    r"|愤怒|生气|恼",
+    "afraid": r"\bfear(?!less)|\bafraid|\bscared|\bfright|\bterrif(?!ic)|\banxi|\bpanic|恐惧|害怕|惊恐|焦虑",
     "surprised": r"\bsurpris|\bshock|\bastonish|\bamaz|\bstartl|\bdisbelief|惊讶|吃惊|震惊|意外",
     "disgusted": r"\bdisgust|\brevuls|\brepuls|\bgrimac|厌恶|嫌弃|反感",
-    "neutral": r"\bneutral|\bcalm|\bcomposed|\brelaxed|\bexpressionless|\bblank|\bimpassive|\bunchanging"
-    r"|平静|中性|无表情|冷静|淡然",
+    "neutral": r"\bneutral|\bcalm|\bcomposed(?! of)|\brelaxed|\bexpressionless|\bblank(?:ly)?\b|\bimpassive"
+    r"|\bunchanging|平静|中性|无表情|冷静|淡然",
 }
 _NEGATED = re.compile(
-    r"\b(?:no|not|without|hardly|never|nor|isn't|un)\b[^,.;]*$|(?:没有|不|无)[^，。；]*$", re.IGNORECASE
+    r"\b(?:no|not(?! only)|without|hardly|never|neither|nor|lacks?|\w+n't|\w+n’t)\b(?:(?!\bbut\b)[^,.;])*$"
+    r"|(?:没有|不|无)[^，。；]*$",
+    re.IGNORECASE,
 )
 _PLACES = {
     "left": r"\bleft|左",
@@ -74,45 +45,61 @@ _PLACES = {
 }
 
 
-def motions(text: str) -> Claims:
-    """What a text claims of the camera: `pan left`, `zoom in`, `orbit`, `still`, `handheld` ...; empty: not known."""
-    found: set[str] = set()
-    last = ""
-    for clause in _CLAUSES.split(text.lower()):
-        kinds = [kind for kind, pattern in _KINDS.items() if re.search(pattern, clause)]
-        ways = [way for way, pattern in _WAYS.items() if re.search(pattern, clause)]
-        if kinds:
-            last = kinds[0]
-        elif ways and last:
-            kinds = [last] if set(ways) & set(_OF_KIND[last]) else _of_ways(ways)
-        for kind in kinds[:1]:
-            told = [f"{kind} {way}" for way in _OF_KIND[kind] if way in ways]
-            found |= set(told) or {kind}
-    if _SHAKEN.search(text):
-        found.add("handheld")
-    if not found - {"handheld"} and _STILL.search(text):
-        found.add("still")
-    return frozenset(found)
-
-
-def _of_ways(ways: list[str]) -> list[str]:
-    """The kind that directions alone mean: `pans left, then up` tilts."""
-    return [kind for kind in ("pan", "tilt", "zoom") if set(ways) & set(_OF_KIND[kind])]
-
-
 def emotions(text: str) -> Claims:
     """The emotions that a text names and does not deny; empty: none of the seven."""
+    return _named(_EMOTIONS, text)
+
+
+def places(text: str) -> Claims:
+    """The sides and depths of the picture that a text names and does not deny; empty: none."""
+    return _named(_PLACES, text)
+
+
+def _named(patterns: Mapping[str, str], text: str) -> Claims:
     return frozenset(
         name
-        for name, pattern in _EMOTIONS.items()
+        for name, pattern in patterns.items()
         if any(not _NEGATED.search(text[: hit.start()]) for hit in re.finditer(pattern, text, re.IGNORECASE))
     )
 
 
-def places(text: str) -> Claims:
-    """The sides and depths of the picture that a text names; empty: none."""
-    return frozenset(name for name, pattern in _PLACES.items() if re.search(pattern, text, re.IGNORECASE))
+def _emotion_phases(text: str) -> tuple[Claims, ...]:
+    return tuple(emotions(part) for part in THEN.split(text))
 
 
-CLAIMS = {"camera_motion": motions, "expression": emotions, "position": places}
-"""By field, what reads its claims."""
+def _whole(text: str) -> tuple[Claims, ...]:
+    return (places(text),)
+
+
+CLAIMS: Mapping[str, Callable[[str], tuple[Claims, ...]]] = {
+    "camera_motion": motion_words.phases,
+    "expression": _emotion_phases,
+    "position": _whole,
+}
+"""By field, what reads its claims, phase by phase."""
+
+
+def agreement(true: tuple[Claims, ...], said: tuple[Claims, ...]) -> float | None:
+    """How far two texts claim the same, 0 to 1; None where one of them claims nothing.
+
+    Claims of both among the claims of either (Jaccard 1901), so that naming everything earns no more than guessing. Of
+    the pairs of them that both put in an order, those in the opposite order count half (ours).
+    """
+    one, other = frozenset[str]().union(*true), frozenset[str]().union(*said)
+    if not one or not other:
+        return None
+    shared = len(one & other) / len(one | other)
+    both = [_signs(_first(true, a, b), _first(said, a, b)) for a, b in combinations(sorted(one & other), 2)]
+    ordered = [sign for sign in both if sign]
+    return shared * (1 - 0.5 * sum(sign < 0 for sign in ordered) / len(ordered)) if ordered else shared
+
+
+def _first(phases: tuple[Claims, ...], one: str, other: str) -> int:
+    """Below 0 where the one comes first, above where the other does, 0 together."""
+    begins = {claim: n for n, claims in reversed(list(enumerate(phases))) for claim in claims}
+    return begins[one] - begins[other]
+
+
+def _signs(true: int, said: int) -> int:
+    """1: the same order, -1: the opposite, 0: one of them has none."""
+    return 0 if true == 0 or said == 0 else 1 if (true < 0) == (said < 0) else -1

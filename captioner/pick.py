@@ -110,24 +110,42 @@ def pick(candidates: Iterable[Candidate], most: int, seed: int = 0) -> list[Pick
     """The clips to look at, at most `most`, those that disagree most first.
 
     No video has more than VIDEO_SHARE of them. No concept has more than CONCEPT_TIMES an even share, unless there is
-    nothing else. Equals go by a hash of seed and clip id.
+    nothing else. Equals go by a hash of seed and clip id. Held are at most four times `most` clips a concept, whatever
+    the number of candidates.
     """
-    ranked = sorted(
-        (
-            Picked(one.clip_id, one.video_id, one.concept, sum(clash.weight for clash in found), found)
-            for one in candidates
-            if (found := clashes(one))
-        ),
-        key=lambda one: (-one.score, hashlib.sha256(f"{seed}\n{one.clip_id}".encode()).digest()),
-    )
-    concepts = max(1, len({one.concept for one in ranked}))
+
+    def place(one: Picked) -> tuple[float, bytes]:
+        return -one.score, hashlib.sha256(f"{seed}\n{one.clip_id}".encode()).digest()
+
     a_video = max(1, math.floor(VIDEO_SHARE * most))
-    a_concept = max(1, math.ceil(CONCEPT_TIMES * most / concepts))
+    held: dict[str, list[Picked]] = {}
+    for one in candidates:
+        if found := clashes(one):
+            score = sum(clash.weight for clash in found)
+            listed = held.setdefault(one.concept, [])
+            listed.append(Picked(one.clip_id, one.video_id, one.concept, score, found))
+            if len(listed) > 4 * most:
+                held[one.concept] = _likely(sorted(listed, key=place), a_video, 2 * most)
+    ranked = sorted((one for listed in held.values() for one in listed), key=place)
+    a_concept = max(1, math.ceil(CONCEPT_TIMES * most / max(1, len(held))))
     videos: Counter[str] = Counter()
     first, rest = _taken(ranked, most, videos, a_video, a_concept)
     more, _ = _taken(rest, most - len(first), videos, a_video, most)
-    place = {one.clip_id: number for number, one in enumerate(ranked)}
-    return sorted([*first, *more], key=lambda one: place[one.clip_id])
+    return sorted([*first, *more], key=place)
+
+
+def _likely(ranked: Sequence[Picked], a_video: int, most: int) -> list[Picked]:
+    """Those of one concept that may be taken yet: the best `most`, and of a video the best `a_video`.
+
+    Twice as many as are wanted are enough: videos that are full hold back no more clips than they have on the list.
+    """
+    videos: Counter[str] = Counter()
+    found: list[Picked] = []
+    for one in ranked:
+        if videos[one.video_id] < a_video and len(found) < most:
+            videos[one.video_id] += 1
+            found.append(one)
+    return found
 
 
 def _taken(

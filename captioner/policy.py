@@ -10,7 +10,8 @@ import pyarrow as pa
 from pydantic import Field
 
 from captioner.embedded import COLUMNS, caption_row
-from captioner.schema import Caption, Subject, loads
+from captioner.schema import Caption, loads
+from captioner.spelling import is_human
 from pipeline.clip import Clip
 from pipeline.stage import FrameBatch, Row, Stage
 
@@ -29,7 +30,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class PolicyCaptioner(Stage):
     """A field is the expert's where the expert says something with this confidence or more, else the model's.
 
-    The expert on expressions counts where there is no doubt whose face it is: one followed face, one human subject.
+    The expert on shots measures the main person, so it counts where the model's main subject is one. The expert on
+    expressions counts where there is no doubt whose face it is: one followed face, one human subject.
     What the experts say in English sentences stands in English captions alone. Both answers stay in their own columns.
     """
 
@@ -47,7 +49,8 @@ class PolicyCaptioner(Stage):
     def measure(self, state: Any, clip: Clip, frames: FrameBatch | None) -> Row:
         said = clip.upstream["vlm"]
         caption = loads(said["vlm_caption"])
-        sure = self._sure(clip.upstream, english=said["vlm_language"] == "en")
+        person_first = any(one.is_main_subject and is_human(one.TYPES.type) for one in caption.subjects)
+        sure = self._sure(clip.upstream, said["vlm_language"] == "en", person_first)
         expression = sure.pop("expression", None)
         changes: dict[str, Any] = {name: text for name, (_, text, _) in sure.items()}
         if expression is not None and (person := _only_person(caption)) is not None:
@@ -63,12 +66,15 @@ class PolicyCaptioner(Stage):
         ]
         return {**caption_row(final, said["vlm_engine"]), "caption_sources": sources}
 
-    def _sure(self, upstream: Mapping[str, Row], english: bool) -> dict[str, tuple[str, str, float | None]]:
+    def _sure(
+        self, upstream: Mapping[str, Row], english: bool, person_first: bool
+    ) -> dict[str, tuple[str, str, float | None]]:
         """By field, the expert, what it says and how surely, as far as it is sure enough."""
         camera, shot, face = upstream["camera"], upstream["shot"], upstream["expression"]
         offers = [
             (name, "shot", shot[name], shot[f"{name}_confidence"], self.shot_min)
             for name in ("shot_type", "shot_angle", "shot_position")
+            if person_first
         ]
         if english:
             motion = camera["camera_motion"], camera["camera_confidence"]
@@ -85,9 +91,5 @@ class PolicyCaptioner(Stage):
 
 def _only_person(caption: Caption) -> int | None:
     """The number of the one human subject; None where there is none, or several."""
-    people = [number for number, one in enumerate(caption.subjects) if _is_human(one)]
+    people = [number for number, one in enumerate(caption.subjects) if is_human(one.TYPES.type)]
     return people[0] if len(people) == 1 else None
-
-
-def _is_human(subject: Subject) -> bool:
-    return subject.TYPES.type.casefold() == "human"

@@ -1,43 +1,42 @@
 """What a model's text is worth: a caption, or a fault of a known kind. Nothing is believed as it was written.
 
-Spelling is forgiven and noted (a code fence, prose around the one object, "Close-up" for `close_up`, "N/A" for an
-empty string); content is not. A fault's sentence is made of our own words and the schema's names alone, so that it can
-be told to the model again: nothing that the model wrote, and so nothing that it read in the picture, comes back as an
-instruction.
+Spelling is forgiven and noted (a code fence, prose around the one object, "Close-up" for `close_up`, Woman for Human,
+"N/A" for an empty string); content is not. A fault's sentence is made of our own words and the schema's names alone, so
+that it can be told to the model again: nothing that the model wrote, and so nothing that it read in the picture, comes
+back as an instruction.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import ValidationError
 
 from captioner.generate import Finish
 from captioner.guards import (
+    breaks_off,
     has_markup,
+    instructs,
+    names_no_feeling,
+    of_the_task,
     other_language,
+    other_script,
     refuses,
     repeated,
     sentences,
     stands_for_nothing,
     tokens,
-    without_thoughts,
+    without_tags,
 )
-from captioner.schema import (
-    EXPRESSIVE_TYPES,
-    Caption,
-    ShotAngleValue,
-    ShotPositionValue,
-    ShotTypeValue,
-    Subject,
-    Types,
-    clean,
-)
+from captioner.prompt import Template
+from captioner.schema import EXPRESSIVE_TYPES, Caption, Subject, Types, clean
+from captioner.spelling import VOCABULARIES, bare, term, types
 
 MAX_ANSWER_CHARS = 1 << 16
 """Of a whole answer: the longest released caption has under 4,000 signs. Ours."""
@@ -45,13 +44,10 @@ MAX_TEXT_CHARS = 2_048
 """Of one text: three times the longest of the released captions. Ours."""
 MAX_DEPTH = 6
 """Of nested brackets; the schema has four."""
-VOCABULARIES: Mapping[str, tuple[str, ...]] = {
-    "shot_type": get_args(ShotTypeValue),
-    "shot_angle": get_args(ShotAngleValue),
-    "shot_position": get_args(ShotPositionValue),
-}
 SUBJECT_TEXTS = ("appearance", "action", "expression", "position")
 CLIP_TEXTS = ("camera_motion", "environment", "lighting")
+MAX_NAME_WORDS = 10
+"""Of a type or sub-type, two Chinese characters counted as a word. Ours."""
 _NAMES = frozenset({*Caption.model_fields, *Subject.model_fields, *Types.model_fields})
 _SAID = {
     "missing": "is missing",
@@ -74,8 +70,8 @@ class Kind(StrEnum):
     TRUNCATED = "truncated"  # it ran into the token limit before the object's end
     REPEATED = "repeated"  # loops, sentences and subjects that come twice
     LANGUAGE = "language"  # not the one that was asked for
-    ECHOED = "echoed"  # the prompt's own words in place of an answer
-    MARKUP = "markup"  # special tokens, tags or JSON within a text
+    ECHOED = "echoed"  # the prompt's own words in place of an answer, a field's name, or filler
+    MARKUP = "markup"  # special tokens, tags, JSON, addresses, or orders within a text
     REFUSED = "refused"  # the model declines
 
 
@@ -102,7 +98,14 @@ class Expected:
 
     language: str = "en"
     echoes: frozenset[str] = frozenset()
-    """The prompt's descriptions of the fields."""
+    """The prompt's descriptions of the fields, and its sentences."""
+
+    @classmethod
+    def of(cls, template: Template) -> Expected:
+        """What a template asks for: its language, and all that it says itself."""
+        said = re.sub(r"\$\w+", "\n\n", f"{template.system}\n\n{template.user}")
+        told = {one for part in said.split("\n\n") for one in sentences(" ".join(part.split()))}
+        return cls(template.language, frozenset({*template.fields.values(), *told}))
 
 
 def judge(text: str, finish: Finish, expected: Expected) -> Trusted | Fault:
@@ -139,15 +142,19 @@ class _NotPlain(ValueError):
 def _object(text: str) -> tuple[dict[str, Any], list[str]] | Fault:
     """The one JSON object of a text, and what stands around it."""
     notes: list[str] = []
-    rest = without_thoughts(text)
+    rest = _answer(text)
     if len(rest) < len(text):
         notes.append("thoughts left out")
-    if "<think>" in rest:
+    if "<think>" in rest.partition("{")[0]:
         return Fault(Kind.NOT_JSON, "there are only thoughts, no answer.")
     spans = list(_spans(rest))
     if any(span.depth > MAX_DEPTH for span in spans):
         return Fault(Kind.SCHEMA, "the JSON is nested deeper than the form.")
+    spans = [span for span in spans if not span.closed or _OBJECT.match(rest, span.start)]
     whole = [span for span in spans if span.closed]
+    if len({rest[span.start : span.end] for span in whole}) == 1 < len(whole) == len(spans):
+        notes.append("the same object again")
+        rest, whole, spans = rest[: whole[0].end], whole[:1], spans[:1]
     if len(whole) != 1 or len(spans) != 1:
         torn = "the JSON object does not end." if spans and not whole else ""
         return _declined(rest) or Fault(
@@ -167,6 +174,21 @@ def _object(text: str) -> tuple[dict[str, Any], list[str]] | Fault:
         fenced = re.fullmatch(r"```\s*(json)?\s*```", around, re.IGNORECASE)
         notes.append("code fence" if fenced else "prose around the JSON")
     return plain, notes
+
+
+_OBJECT = re.compile(r"\{\s*[\"}]")
+"""What begins an object, and not a word in braces."""
+
+
+def _answer(text: str) -> str:
+    """What comes after a thinking model's thoughts; the mark of their end is none within an object, as on a sign."""
+    thoughts, mark, after = text.partition("</think>")
+    while mark:
+        opened = "<think>" not in thoughts and any(not span.closed for span in _spans(thoughts))
+        if opened and '"subjects"' not in after:
+            return f"{thoughts}{mark}{after}"
+        thoughts, mark, after = after.partition("</think>")
+    return thoughts
 
 
 def _declined(text: str) -> Fault | None:
@@ -225,6 +247,9 @@ def _constant(name: str) -> Any:
 def _caption(plain: Mapping[str, Any], notes: list[str]) -> Caption | Fault:
     """The caption of a JSON object; notes what was respelled."""
     respelled = {key: _respelled(key, value, notes) for key, value in plain.items()}
+    listed = respelled.get("subjects")
+    if isinstance(listed, list):
+        respelled["subjects"] = [_subject(one, notes) if isinstance(one, Mapping) else one for one in listed]
     broken = _broken_rule(respelled)
     if broken is not None:
         return broken
@@ -249,29 +274,47 @@ def _respelled(key: str, value: Any, notes: list[str]) -> Any:
     if not isinstance(value, str):
         return value
     text = clean(value)
-    if key in VOCABULARIES:
-        return _word(key, text, notes)
     if key == "is_main_subject" and text.casefold() in ("true", "false"):
         notes.append(f"{key}: a text")
         return text.casefold() == "true"
     if key in _NAMES and stands_for_nothing(text):
         notes.append(f"{key}: a placeholder")
         return ""
+    if key in VOCABULARIES:
+        return _word(key, text, notes)
+    if key in _NAMES and (bared := without_tags(text)) != text:
+        notes.append(f"{key}: markup that the picture shows")
+        return clean(bared)
     return text
 
 
 def _word(key: str, text: str, notes: list[str]) -> str:
     """The vocabulary's own spelling of a word; an unknown one stays as it is."""
-    found = {_bare(word): word for word in VOCABULARIES[key]}.get(_bare(text), text)
+    found = term(key, text)
     if found != text:
-        notes.append(f"{key}: another spelling")
+        same = bare(found) == bare(text)
+        notes.append(f"{key}: another {'spelling' if same else 'word'}")
     return found
 
 
-def _bare(word: str) -> str:
-    """Its letters alone, without "shot", "view" or "angle" at the end: Close-up shot, close_up -> closeup."""
-    letters = re.sub(r"[^a-z]", "", word.casefold())
-    return re.sub(r"(?<=.)(shot|view|angle)+$", "", letters)
+def _subject(plain: Mapping[str, Any], notes: list[str]) -> Mapping[str, Any]:
+    """A subject whose type is one of people or animals under the schema's name for it, and a thing without a face's
+    "no expression"; one of another form stays as it is."""
+    kind = plain.get("TYPES")
+    if not isinstance(kind, Mapping) or not isinstance(kind.get("type"), str):
+        return plain
+    told = {**plain}
+    if isinstance(kind.get("sub_type"), str):
+        name, sub_name = types(kind["type"], kind["sub_type"])
+        if name != kind["type"]:
+            notes.append("type: another word")
+            told["TYPES"] = {**kind, "type": name, "sub_type": sub_name}
+    face = plain.get("expression")
+    faceless = told["TYPES"]["type"].casefold() not in EXPRESSIVE_TYPES
+    if faceless and isinstance(face, str) and names_no_feeling(face):
+        notes.append("expression: none, of a thing")
+        told["expression"] = ""
+    return told
 
 
 def _broken_rule(plain: Mapping[str, Any]) -> Fault | None:
@@ -325,41 +368,75 @@ def _content(caption: Caption, expected: Expected) -> Fault | None:
     prose = {name: text for name, text in texts.items() if ".TYPES." not in name}
     if not prose:
         return Fault(Kind.EMPTY, "the form is filled with nothing.")
+    told = {" ".join(words): len(words) for echo in expected.echoes if len(words := tokens(echo)) >= 3}
     for name, text in texts.items():
-        if refuses(text):
-            return Fault(Kind.REFUSED, "an answer is wanted, not an apology.")
-        if has_markup(text):
-            return Fault(Kind.MARKUP, f"{name} holds markup: plain text is wanted.")
-        if _echoes(text, expected.echoes):
-            return Fault(Kind.ECHOED, f"{name} repeats the description of the field instead of an answer.")
-        if loop := repeated(text):
-            return Fault(Kind.REPEATED, f"{name} repeats itself: {loop}.")
+        if found := _said(name, text, told):
+            return found
     return _twice(caption, prose) or _spoken(prose, expected.language)
 
 
-def _echoes(text: str, echoes: frozenset[str]) -> bool:
-    """Is a text a field's description (three words or more: "light" may be an answer), or does it hold one of six?"""
+def _said(name: str, text: str, told: Mapping[str, int]) -> Fault | None:
+    """What is wrong with one text."""
+    if refuses(text):
+        return Fault(Kind.REFUSED, "an answer is wanted, not an apology.")
+    if has_markup(text):
+        return Fault(Kind.MARKUP, f"{name} holds markup or an address: plain text is wanted.")
+    if instructs(text):
+        return Fault(Kind.MARKUP, f"{name} gives orders instead of saying what is seen.")
+    if _echoes(text, told) or _bare_name(name) == " ".join(tokens(text.replace("_", " "))):
+        return Fault(Kind.ECHOED, f"{name} repeats the description of the field instead of an answer.")
+    if of_the_task(text):
+        return Fault(Kind.ECHOED, f"{name} speaks of the task instead of what is seen.")
+    if loop := repeated(text):
+        return Fault(Kind.REPEATED, f"{name} repeats itself: {loop}.")
+    if ".TYPES." in name and _name_words(text) > MAX_NAME_WORDS:
+        return Fault(Kind.SCHEMA, f"{name} has more than {MAX_NAME_WORDS} words.")
+    return Fault(Kind.TRUNCATED, f"{name} breaks off.") if breaks_off(text) else None
+
+
+def _bare_name(name: str) -> str:
+    """camera motion, of the field `camera_motion`."""
+    return name.rsplit(".", 1)[-1].replace("_", " ")
+
+
+def _name_words(text: str) -> float:
+    return sum(1 if word.isascii() else 0.5 for word in tokens(text))
+
+
+def _echoes(text: str, told: Mapping[str, int]) -> bool:
+    """Is a text, or a sentence of it, one that the prompt tells (three words or more: "light" may be an answer), or
+    does it hold one of six? `told` is their words, and how many."""
     said = " ".join(tokens(text))
-    told = {" ".join(words): len(words) for echo in echoes if len(words := tokens(echo)) >= 3}
-    return said in told or any(count >= 6 and words in said for words, count in told.items())
+    spoken = {said, *(" ".join(tokens(one)) for one in sentences(text))}
+    return bool(spoken & told.keys()) or any(count >= 6 and words in said for words, count in told.items())
 
 
 def _twice(caption: Caption, prose: Mapping[str, str]) -> Fault | None:
-    """Subjects that are one, and a sentence that stands in fields of three kinds: several may well look the same."""
+    """Subjects that are one, a sentence of six words that stands in fields of three kinds, and a text that most kinds
+    of fields hold: several subjects may well look the same."""
     seen = [one.model_dump_json(exclude={"is_main_subject"}).casefold() for one in caption.subjects]
     if len(set(seen)) < len(seen):
         return Fault(Kind.REPEATED, "two subjects are the same in every word.")
+    numbered = Counter(re.sub(r"\d+", "0", one) for one in seen)
+    if max(numbered.values(), default=0) > 3:
+        return Fault(Kind.REPEATED, "many subjects are the same in all but a number.")
     said: dict[str, set[str]] = {}
+    kinds = {name.rsplit(".", 1)[-1] for name in prose}
     for name, text in prose.items():
-        for one in sentences(text):
+        for one in {*sentences(text)}:
             said.setdefault(one, set()).add(name.rsplit(".", 1)[-1])
-    if any(len(names) > 2 and len(tokens(one)) >= 6 for one, names in said.items()):
-        return Fault(Kind.REPEATED, "one sentence stands in three kinds of fields.")
+    for one, names in said.items():
+        if len(names) > 2 and (len(tokens(one)) >= 6 or 2 * len(names) > len(kinds)):
+            return Fault(Kind.REPEATED, f"one sentence stands in {len(names)} kinds of fields.")
     return None
 
 
 def _spoken(prose: Mapping[str, str], language: str) -> Fault | None:
+    """Whether all of it, and each text, is in the language asked for."""
+    wanted = {"en": "English", "zh": "Chinese"}.get(language, language)
     if other_language(" ".join(prose.values()), language):
-        wanted = {"en": "English", "zh": "Chinese"}.get(language, language)
         return Fault(Kind.LANGUAGE, f"the texts are not in {wanted}.")
+    for name, text in prose.items():
+        if other_script(text, language):
+            return Fault(Kind.LANGUAGE, f"{name} is not in {wanted}.")
     return None

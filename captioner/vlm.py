@@ -18,7 +18,7 @@ from captioner.engine import (
     Status,
     frames_digest,
 )
-from captioner.engines.asking import AskingStage
+from captioner.engines.asking import AskingStage, attempt_at
 from captioner.generate import Timed
 from captioner.prompt import Language, Template, load
 from captioner.schema import dumps
@@ -79,6 +79,8 @@ class VlmCaptioner(AskingStage):
     seed: int = 0
     guided: bool = True
     """Hold the model to the JSON Schema while it writes."""
+    decoders: Annotated[int, Field(ge=1, le=32)] = 1
+    """Processes that decode for one worker, each of them a CPU. Not a setting of what is written."""
 
     @property
     def frames(self) -> FrameSpec:  # type: ignore[override]  # by its settings
@@ -91,7 +93,7 @@ class VlmCaptioner(AskingStage):
     def settings(self) -> dict[str, Any]:
         """As AskingStage has it; a prompt counts by its digest."""
         own = super().settings()
-        return {k: v for k, v in own.items() if k not in ("prompt", "language")} | {
+        return {k: v for k, v in own.items() if k not in ("prompt", "language", "decoders")} | {
             "prompt_sha256": self.prompt_sha256.lower() or self.template().sha256
         }
 
@@ -159,7 +161,7 @@ class VlmCaptioner(AskingStage):
         if frames is None:
             raise TypeError("the vlm stage looks at frames and was given none")
         facts = told(clip.upstream) if self.facts else {}
-        return CaptionRequest(clip.clip_id, frames_digest(frames), frames, clip.fps, facts)
+        return CaptionRequest(clip.clip_id, frames_digest(frames), frames, clip.fps, facts, attempt_at(clip))
 
     def answer(self, result: CaptionResult, language: str) -> Row | ClipError:
         """A result as the stage's row, or as the clip's error."""

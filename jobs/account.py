@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 
 from jobs import balancing
 from jobs.pools import Mask, Pools
-from jobs.run import Run
+from jobs.review import Reviews, Standing
+from jobs.run import NotReady, Run
 from jobs.shards import Fate, Shards
 from pipeline.ledger import Counts
 from pipeline.reasons import Reason
@@ -35,6 +36,8 @@ class PoolAccount:
     """Of the clips that the rules keep: in a shard, balanced out or without a bucket, not encoded. None: no shards."""
     fate: Fate | None
     manifest: Manifest | None
+    gates: Mapping[str, Standing] = field(default_factory=dict)
+    """What people's review says of it, by gate; empty while the run has not come so far."""
 
 
 @dataclass(frozen=True)
@@ -194,23 +197,40 @@ class Account:
             out = fate.balanced_out + sum(fate.misfits.values())
             entered, failed = int(masks.kept.sum()), int(fate.failed.sum())
             sharded = Counts(entered, fate.written, out, failed, fate.pending)
-        return PoolAccount(recipe, count(np.ones(len(lengths))), count(lengths), sharded, fate, manifest)
+        clips, seconds = count(np.ones(len(lengths))), count(lengths)
+        return PoolAccount(recipe, clips, seconds, sharded, fate, manifest, self._gates(recipe))
+
+    def _gates(self, recipe: Recipe) -> dict[str, Standing]:
+        try:
+            return Reviews(self.pools).gates(recipe.name)
+        except NotReady:  # what they judged is to be made anew
+            return {}
 
     # --- failures
 
     @cached_property
     def failures(self) -> list[Failure]:
         """Every failure of the run, by item and stage; a shard's stage is named with its pool."""
-        found = {}
-        for failure in self._failures():
-            found[failure.item, failure.stage] = failure
-        return [found[key] for key in sorted(found)]
+        return _in_order((*self._of_videos(), *self._of_clips()))
 
-    def _failures(self) -> Iterator[Failure]:
+    @cached_property
+    def video_causes(self) -> list[Failure]:
+        """Why files were refused or could not be decoded, by file."""
+        return _in_order(self._of_videos())
+
+    @cached_property
+    def clip_causes(self) -> list[Failure]:
+        """Why clips failed, by clip: what only follows from a stage that failed before is not among it."""
+        requires = {planned.stage.name: planned.stage.requires for planned in self.run.planned}
+        return causes(_in_order(self._of_clips()), requires)
+
+    def _of_videos(self) -> Iterator[Failure]:
         yield from self.run.ingest_failures()
         for failure in self.failed_videos.values():
             path = self.run.used[failure.item]["path"]
             yield Failure(path, failure.stage, failure.reason, failure.message, failure.attempts)
+
+    def _of_clips(self) -> Iterator[Failure]:
         for entry in self.run.annotation_entries():
             yield from entry.failures
         for pool in self.accounts:
@@ -225,6 +245,22 @@ class _Masks:
     ids: pa.ChunkedArray
 
 
+def _in_order(failures: Iterable[Failure]) -> list[Failure]:
+    """By item and stage, of each pair the last."""
+    found = {(failure.item, failure.stage): failure for failure in failures}
+    return [found[key] for key in sorted(found)]
+
+
+def causes(failures: Sequence[Failure], requires: Mapping[str, Collection[str]]) -> list[Failure]:
+    """The failures of which no stage that theirs `requires` failed for the same item: those that tell why."""
+    failed = {(failure.item, failure.stage) for failure in failures}
+    return [
+        failure
+        for failure in failures
+        if not any((failure.item, before) in failed for before in requires.get(failure.stage, ()))
+    ]
+
+
 def funnel(account: Account) -> dict[str, Any]:
     """The run as `rushes report --json` prints it."""
     clips, seconds = account.clips()
@@ -234,7 +270,11 @@ def funnel(account: Account) -> dict[str, Any]:
         "clips": clips.to_json(),
         "seconds": seconds.to_json(),
         "pools": {pool.recipe.name: _pool(pool) | _balance(account, pool) for pool in pools},
-        "shards": {pool.recipe.name: dict(pool.manifest.totals) for pool in pools if pool.manifest},
+        "shards": {
+            pool.recipe.name: {**pool.manifest.totals, "nulls": dict(pool.manifest.nulls)}
+            for pool in pools
+            if pool.manifest
+        },
         "failures": [vars(failure) for failure in account.failures],
     }
 
@@ -246,6 +286,7 @@ def _balance(account: Account, pool: PoolAccount) -> dict[str, Any]:
 
 def _pool(pool: PoolAccount) -> dict[str, Any]:
     about: dict[str, Any] = {**pool.clips.to_json(), "seconds": pool.seconds.to_json()}
+    about["gates"] = {gate: found.state for gate, found in pool.gates.items()}
     if pool.sharded is not None and pool.fate is not None:
         out = {"balanced_out": pool.fate.balanced_out, **pool.fate.misfits}
         about["sharded"] = {**pool.sharded.to_json(), "rejected_by": out}

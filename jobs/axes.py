@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from balance.clusters import Clusters, clip_vectors
 from balance.concepts import SEPARATOR, Concepts
 from balance.settings import Axis, Balance, balance_from
 from jobs.crops import BORDER, CLEAN, shapes
+from jobs.sources import axis_source
 from jobs.subjects import CAPTIONED, CLASSED, COLUMNS, DETECTED
 from pipeline.buckets import Bucket, bucket_for
 from pipeline.recipe import Recipe, RecipeError
@@ -89,7 +89,7 @@ class Labels:
         found: list[Any] = [*map(dict, words), asdict(self.concepts.evidence)]
         for axis in self.balance.axes:
             if axis.name == "source":
-                found.append({video: self._source(axis.by, video) for video in self.videos})
+                found.append({video: axis_source(row, axis.by) for video, row in self.videos.items()})
             if axis.name == "bucket":
                 found.append([self.recipe.crop, dict(self.recipe.shard)])
         return found
@@ -128,13 +128,5 @@ class Labels:
 
     def _sources(self, by: str, rows: pa.Table) -> pa.Array:
         videos = rows.column("video_id").combine_chunks().dictionary_encode()
-        names = [self._source(by, video) for video in videos.dictionary.to_pylist()]
+        names = [axis_source(self.videos[video], by) for video in videos.dictionary.to_pylist()]
         return pa.array(names, pa.string()).take(videos.indices)
-
-    def _source(self, by: str, video: str) -> str | None:
-        """A video's path, or what its manifest says in the column `by`."""
-        row = self.videos[video]
-        if not by:
-            return str(row["path"])
-        said = json.loads(row["extra"] or "{}").get(by)
-        return None if said is None else str(said)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from balance.resample import AxisResult, Label
-from jobs.balancing import Outcome, shortened, shortfall, weighed
+from jobs.balancing import Outcome, shortened, unreached, weighed
 
 if TYPE_CHECKING:
     from jobs.report import Card
@@ -76,18 +76,20 @@ class BalanceView:
     axes: tuple[Bars, ...]
     together: tuple[Together, ...]
     sheets: tuple[Sheet, ...]
-    shortfall: str
+    unreached: tuple[str, ...]
+    """Sentences."""
 
 
 def view(found: Outcome, table: pa.Table, other: tuple[str, pa.Array] | None, cards: Cards) -> BalanceView:
     """The view of a pool's BALANCED; `other` are labels to set beside the only axis of a balance that has one."""
     rows = table.filter(pa.array(weighed(table)))
+    named = tuple(_named(axis) for axis in found.axes)
     return BalanceView(
         found,
-        tuple(bars(_named(axis)) for axis in found.axes),
+        tuple(bars(axis) for axis in named),
         tuple(_grids(found, rows, other)) if rows.num_rows else (),
         tuple(_sheets(found, table, cards)),
-        shortfall(found),
+        tuple(unreached(replace(found, axes=named))),
     )
 
 

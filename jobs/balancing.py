@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,9 @@ from pipeline.recipe import Recipe
 SHOWN = 100
 """Unmapped pairs of words that are listed."""
 LABELS = 20
-"""Labels of an axis that are listed."""
+"""Labels of an axis that are listed ..."""
+NAMED = 6
+"""... and named in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -82,15 +85,38 @@ def _counts(labels: pa.ChunkedArray | pa.Array, copies: pa.ChunkedArray | None =
     return dict(sorted(listed, key=lambda item: (-item[1], item[0])))
 
 
-def shortfall(found: Outcome) -> str:
-    """What the pool lacks for the shares that were asked for, in words; empty where it lacks nothing."""
-    lacks = [
-        f"{label.missing:,} more of {axis.name} {label.name}"
-        for axis in found.axes
-        for label in axis.labels
-        if label.missing
+def unreached(found: Outcome) -> list[str]:
+    """Sentences about what the pool lacks for the shares that were asked for, and what went altogether; none: it
+    lacks nothing."""
+    named = [(f"{axis.name} {label.name}", axis, label) for axis in found.axes for label in axis.labels]
+    lacks = [f"{label.missing:,} more of {name}" for name, _, label in named if label.missing]
+    told = (
+        [f"not reached: at this volume the pool needs {_some(lacks)}, in the place of others"]
+        if lacks
+        else []
+    )
+    told += [_above(axis) for axis in found.axes if any(label.others for label in axis.labels)]
+    gone = [
+        f"{name} ({label.before:,} clip{'s' if label.before > 1 else ''})"
+        for name, axis, label in named
+        if label.target and not axis.most_only and label.own and label.before and not label.after
     ]
-    return ", ".join(lacks)
+    return [*told, f"gone altogether: {_some(gone)}"] if gone else told
+
+
+def _above(axis: AxisResult) -> str:
+    """What would bring the labels of an axis to their ceilings: others for the worst of them are enough for all."""
+    above = [label for label in axis.labels if label.others]
+    names = _some([label.name for label in above])
+    return (
+        f"not reached: {axis.name} {names} above {'its' if len(above) == 1 else 'their'} most; at this volume the"
+        f" pool needs {max(label.others for label in above):,} more clips of other labels"
+    )
+
+
+def _some(words: Sequence[str]) -> str:
+    rest = len(words) - NAMED
+    return ", ".join(words[:NAMED]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 def shortened(axis: AxisResult, most: int) -> tuple[Label, ...]:
@@ -117,10 +143,7 @@ def lines(found: Outcome) -> list[str]:
         width = max((len(label.name) for label in labels), default=0)
         said.append(f"  {axis.name}")
         said += [f"    {label.name:<{width}}  {_line(label, axis)}".rstrip() for label in labels]
-    lacks = shortfall(found)
-    if lacks:
-        said.append(f"  not reached: at this volume the pool needs {lacks}, in the place of others")
-    return said
+    return said + [f"  {sentence}" for sentence in unreached(found)]
 
 
 def _line(label: Label, axis: AxisResult) -> str:
@@ -128,7 +151,7 @@ def _line(label: Label, axis: AxisResult) -> str:
     counts = f"{label.before:,} -> {label.after:,}"
     aim = "at most" if axis.most_only else "wanted"
     wanted = "" if label.target is None else f"{aim:>8} {label.target:7.2%}"
-    lacks = f"  {label.missing:,} missing" if label.missing else ""
+    lacks = f"  {label.missing:,} missing" if label.missing else "  above" if label.others else ""
     return f"{shares}  {counts:<22}{wanted}{lacks}"
 
 
@@ -139,7 +162,8 @@ def as_json(found: Outcome) -> dict[str, Any]:
         said: dict[str, Any] = {"before": one.before, "after": one.after}
         if one.target is not None:
             said["at_most" if most_only else "wanted"] = one.target
-        return said | ({"missing": one.missing} if one.missing else {})
+        said |= {"missing": one.missing} if one.missing else {}
+        return said | ({"others_missing": one.others} if one.others else {})
 
     return {
         "in": found.before,
@@ -153,12 +177,19 @@ def as_json(found: Outcome) -> dict[str, Any]:
 
 
 def unmapped_lines(found: Counter[Unmapped]) -> list[str]:
-    """Words that the taxonomy lacks, the most frequent first."""
+    """Words that the taxonomy lacks, the most frequent first, then those that it knows by their last words alone."""
     if not found:
         return ["the taxonomy has every word of the captions' main subjects"]
-    ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
     said = [f"{'clips':>9}  {'type':<24} {'sub_type':<28} taken for"]
-    said += [
+    lacking = {words: count for words, count in found.items() if not words.guessed}
+    said += _listed(lacking) if lacking else ["           (nothing is unknown)"]
+    guessed = {words: count for words, count in found.items() if words.guessed}
+    return [*said, "known by their last words alone:", *_listed(guessed)] if guessed else said
+
+
+def _listed(found: Mapping[Unmapped, int]) -> list[str]:
+    ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+    said = [
         f"{count:9,}  {words.subject_type:<24} {words.sub_type:<28} {words.concept}"
         for words, count in ordered[:SHOWN]
     ]

@@ -127,12 +127,17 @@ def _of_column(run: Run, column: str, engine: str) -> Captions:
 def judge_by(server: ServerSettings | None, cache: Path | None, words: bool) -> Judge:
     """The judge of texts: a language model behind a server, the packaged model of meanings, or (`words`) shared words.
 
-    WeightError: the server or the model's weights cannot be used.
+    Only the first is sure. ConfigError: server or cache cannot be used; WeightError: the model's weights cannot.
     """
     if server is not None:
         from captioner.engines.server import ServerGenerator
 
-        return ByModel(ServerGenerator(server), cache)
+        if cache is not None and (cache.is_dir() or not cache.absolute().parent.is_dir()):
+            raise ConfigError(f"{cache}: no file can be written there")
+        try:
+            return ByModel(ServerGenerator(server), cache)
+        except weighing.WeightError as error:
+            raise ConfigError(f"--judge, --judge-model and --judge-key-env: {error}") from None
     if words:
         return ByClaims(ByWords())
     from captioner.meaning import WEIGHTS, load
@@ -168,20 +173,28 @@ def scored(truth: Captions, engines: Sequence[Captions], judge: Judge) -> list[S
     return [evaluate.evaluate(truth.by_clip, one.engine, one.by_clip, judge, names) for one in engines]
 
 
-def evaluation(truth: Path, sources: Sequence[str], judge: Judge, as_json: bool) -> tuple[str, list[str]]:
-    """The table (or all of it as JSON), and a sentence for each row that could not be used."""
+def read(truth: Path, sources: Sequence[str]) -> tuple[Captions, list[Captions]]:
+    """The truth, and the engines of all sources: runs, or files. ConfigError, NotReady: one of them cannot be read."""
     from jobs.chain import is_run, look
 
-    known = from_file(truth)
     engines: list[Captions] = []
+    known = from_file(truth)
     for source in sources:
         engines += from_run(look(source)) if is_run(source) else [from_file(Path(source))]
+    return known, engines
+
+
+def evaluation(
+    truth: Captions, engines: Sequence[Captions], judge: Judge, as_json: bool
+) -> tuple[str, list[str]]:
+    """The table (or all of it as JSON), and a sentence for each field that could not be judged.
+
+    Lets the judge go. ConfigError: see `scored`.
+    """
     try:
-        found = scored(known, engines, judge)
+        found = scored(truth, engines, judge)
     finally:
         if isinstance(judge, ByModel):
             judge.generator.close()
-    text = (
-        scoreboard.as_json(found, judge.name) if as_json else "\n".join(scoreboard.lines(found, judge.name))
-    )
-    return text, [fault for one in (known, *engines) for fault in one.faults]
+    write = scoreboard.as_json if as_json else scoreboard.table
+    return write(found, judge.name), scoreboard.troubles(found)

@@ -23,7 +23,7 @@ from jobs.crops import CLEAN
 from jobs.pools import DUPLICATE_COLUMNS, Pools, by_clip
 from jobs.progress import Progress, printable
 from jobs.proof import Proof
-from jobs.review import GateFailed
+from jobs.review import ABSENT, GateFailed
 from jobs.run import NotReady, Run, caption_names, chosen_stages
 from jobs.shards import Shards
 from jobs.status import FAILED
@@ -36,7 +36,7 @@ from pipeline.credentials import WAY_OUT, carries_credentials
 from pipeline.runner import Pool
 from pipeline.scratch import FETCHED, sweep
 from pipeline.sources import Sources
-from pipeline.store import Store
+from pipeline.store import Failure, Store
 from pipeline.transnet import native_precision
 
 STEPS = ("ingest", "segment", "annotate", "caption", "dedup", "select", "balance", "shard", "report")
@@ -208,8 +208,8 @@ def account_of(run: Run) -> Account:
     return Account(Shards(Pools(run)))
 
 
-def do(run: Run, name: str, retry: bool = False) -> None:
-    """One step, all that it builds on being done."""
+def do(run: Run, name: str, retry: bool = False, despite: bool = False) -> None:
+    """One step, all that it builds on being done; `despite` writes shards though a gate failed."""
     shards = Shards(Pools(run))
     recipes = shards.pools.recipes
     if name == "ingest":
@@ -229,26 +229,26 @@ def do(run: Run, name: str, retry: bool = False) -> None:
         for recipe in recipes:
             shards.pools.balance(recipe)
     elif name == "shard":
-        write_shards(shards, retry)
+        write_shards(shards, retry, despite)
 
 
-def write_shards(shards: Shards, retry: bool) -> None:
+def write_shards(shards: Shards, retry: bool, despite: bool) -> None:
     """The shards of every pool that its gates let through. GateFailed, when those are done: one of them did not."""
     refused: list[GateFailed] = []
     for pool in shards.run.config.shard.pools:
         try:
-            shards.write(shards.plan(shards.pools.recipe(pool)), retry)
+            shards.write(shards.plan(shards.pools.recipe(pool)), retry, despite)
         except GateFailed as error:
             refused.append(error)
     if refused:
         raise refused[0]
 
 
-def step(run: Run, name: str) -> int:
-    """One step by itself; the exit status."""
+def step(run: Run, name: str, despite: bool = False) -> int:
+    """One step by itself; the exit status. `despite` is of the shards: written though a gate failed."""
     if name in ("annotate", "caption"):
         run.ready(annotate_names(run.config) if name == "annotate" else caption_names())
-    do(run, name)
+    do(run, name, despite=despite)
     account = account_of(run)
     if name == "balance":
         for found in outcomes(account):
@@ -291,20 +291,18 @@ def summary(account: Account, report: str) -> None:
         say(f"{name:<8} " + ", ".join(f"{key} {value:,}" for key, value in found[name].items()))
     for name, pool in found["pools"].items():
         say(f"  {name:<10} {pool['kept']:,} of {pool['in']:,} clips, {pool['seconds']['kept']:,} s")
+        judged = [f"{gate} {state}" for gate, state in pool["gates"].items() if state != ABSENT]
+        if judged:
+            say(f"             gates: {', '.join(judged)}")
     for name, shards in found["shards"].items():
         folder = f"{run.store.root}/shards/{name}"
         say(
             f"shards   {folder}: {shards['rows']:,} clips in {shards['files']} files, {shards['bytes'] / 2**20:.1f} MiB"
         )
     for balanced in outcomes(account):
-        lacks = balancing.shortfall(balanced)
         say(f"balance  {balanced.pool}: {balanced.after:,} of {balanced.before:,} clips stay")
-        if lacks:
-            say(
-                printable(
-                    f"         its shares were not reached: the pool needs {lacks}, in the place of others"
-                )
-            )
+        for sentence in balancing.unreached(balanced):
+            say(printable(f"         {sentence}"))
     if found["failures"]:
         say(
             f"failed   {len(found['failures'])} items: see the report; `rushes retry {run.store.root}` tries them again"
@@ -326,14 +324,14 @@ def status(account: Account) -> int:
     if videos.failed > limits.videos:
         run.progress.warn(
             f"rushes: {int(videos.failed)} videos failed, the run allows {limits.videos}"
-            f" (max_failed.videos); the first: {first(account)}"
+            f" (max_failed.videos); the first: {first(account.video_causes)}"
         )
         return FAILED
-    broken = len({failure.item for failure in account.failures}) - int(videos.failed)
+    broken = len({failure.item for failure in account.clip_causes})
     if broken > limits.clips:
         run.progress.warn(
             f"rushes: {broken} clips failed a stage, the run allows {limits.clips} (max_failed.clips);"
-            f" the first: {first(account)}"
+            f" the first: {first(account.clip_causes)}"
         )
         return FAILED
     if not videos.pending and not clips.pending and not clips.kept:
@@ -346,8 +344,9 @@ def status(account: Account) -> int:
     return 0
 
 
-def first(account: Account) -> str:
-    failure = account.failures[0]
+def first(failures: Sequence[Failure]) -> str:
+    """The first of them, in words."""
+    failure = failures[0]
     return f"{failure.item}: {failure.message} ({failure.reason}); `rushes report` shows all"
 
 

@@ -363,8 +363,8 @@ def shard(run: str, despite_gate: bool, how: How) -> None:
     """Cut, encode and write the bucketed shards of the run's pools."""
     from jobs import chain
 
-    with how.reopened(run, {"shard.despite_gate": despite_gate or None}) as made:
-        status = chain.step(made, "shard")
+    with how.reopened(run) as made:
+        status = chain.step(made, "shard", despite_gate)
     sys.exit(status)
 
 
@@ -507,9 +507,13 @@ def gate(run: str, gate: Gate, pool: str | None, as_json: bool) -> None:
     """Say whether a pool passes: exit status 0 pass, 4 fail, 5 not enough is judged yet."""
     from jobs import chain, review_commands
 
-    found, current = review_commands.conclude(chain.look(run), gate, pool)
+    found, standing = review_commands.conclude(chain.look(run), gate, pool)
     click.echo(found.to_json().decode().rstrip() if as_json else review_commands.show(found))
-    if not current:
+    if standing.state == "fail" and standing.plan != found.plan:
+        fault(
+            f"sample {standing.attempt} of the same clips failed, which stands until a later one passes", GATE
+        )
+    if standing.plan != found.plan:
         fault("stale: the run has changed since this sample was drawn; --anew draws another", NOT_ENOUGH)
     sys.exit({"pass": OK, "fail": GATE, "not_enough": NOT_ENOUGH}[found.state])
 
@@ -524,11 +528,16 @@ def gate(run: str, gate: Gate, pool: str | None, as_json: bool) -> None:
 )
 @ONE_GATE
 @POOL
-def review_export(run: str, to: Path, gate: Gate | None, pool: str | None) -> None:
+@click.option(
+    "--truth",
+    is_flag=True,
+    help="Write the captions that people corrected or called good, for `caption-eval --truth` (.jsonl).",
+)
+def review_export(run: str, to: Path, gate: Gate | None, pool: str | None, truth: bool) -> None:
     """Write the verdicts of a review to a file, the reasons, notes and corrected captions with them."""
     from jobs import chain, review_commands
 
-    click.echo(review_commands.exported(chain.look(run), gate, pool, to))
+    click.echo(review_commands.exported(chain.look(run), gate, pool, to, truth))
 
 
 @cli.command("review-import")
@@ -567,7 +576,7 @@ def review_import(run: str, source: Path, gate: Gate | None, pool: str | None, r
     "--cache", type=click.Path(path_type=Path), help="With --judge: what was judged before, JSON Lines."
 )
 @click.option(
-    "--words", is_flag=True, help="Judge texts by shared words alone: coarse, and needs no weights."
+    "--words", is_flag=True, help="See by shared words alone which texts are alike: coarse, no weights."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def caption_eval(
@@ -585,11 +594,21 @@ def caption_eval(
     from jobs import captions
     from jobs.progress import printable
 
-    server = ServerSettings(url, judge_model, judge_key_env) if url else None
-    text, faults = captions.evaluation(truth, sources, captions.judge_by(server, cache, words), as_json)
-    for sentence in faults:
+    if bool(url) != bool(judge_model):
+        raise click.UsageError(
+            "--judge and --judge-model belong together: a server's address, and its name of a model"
+        )
+    if not url and (judge_key_env or cache):
+        raise click.UsageError("--judge-key-env and --cache are of a --judge")
+    known, engines = captions.read(truth, sources)
+    for sentence in (fault for one in (known, *engines) for fault in one.faults):
         click.echo(f"rushes: {printable(sentence)}", err=True)
+    server = ServerSettings(url, judge_model, judge_key_env) if url else None
+    text, troubles = captions.evaluation(known, engines, captions.judge_by(server, cache, words), as_json)
     click.echo(text if as_json else "\n".join(map(printable, text.splitlines())))
+    for sentence in troubles:
+        click.echo(f"rushes: {printable(sentence)}", err=True)
+    sys.exit(FAILED if troubles else OK)
 
 
 @cli.command("caption-export")
@@ -618,6 +637,15 @@ def caption_eval(
     help="What every clip is asked: a packaged prompt, or a file.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of what is chosen and how it is split.")
+@click.option(
+    "--without",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Clips to measure with, a row each: neither they nor clips of their videos or copies are taught.",
+)
+@click.option(
+    "--embedded", is_flag=True, help="Teach the embedded captioner's captions too, silent fields and all."
+)
 def caption_export(
     run: str,
     to: Path,
@@ -627,6 +655,8 @@ def caption_export(
     frames: int | None,
     prompt: str,
     seed: int,
+    without: Path | None,
+    embedded: bool,
 ) -> None:
     """Write a set to train a captioner on: for LLaMA-Factory, ms-swift and TRL."""
     from jobs import chain, teach
@@ -634,7 +664,8 @@ def caption_export(
 
     made = chain.look(run)
     chosen = pool or made.config.shard.pools[-1]
-    manifest = teach.Teaching(made, chosen, most, val, frames, prompt, seed).write(to)
+    teaching = teach.Teaching(made, chosen, most, val, frames, prompt, seed, without, embedded)
+    manifest = teaching.write(to)
     for line in teach.told(manifest, to):
         click.echo(printable(line))
 

@@ -52,8 +52,6 @@ class ShardTable(Table):
     crf: int = Field(default=18, ge=0, le=51)
     preset: str = "veryfast"
     audio: bool = True
-    despite_gate: bool = False
-    """Write a pool though a gate of it failed; its manifest says so."""
 
 
 class FailTable(Table):

@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from balance.concepts import category_of
-from balance.resample import keyed_hash
 from jobs import config as settings
 from jobs.account import Account, PoolAccount
 from jobs.balance_view import BalanceView, labels_of, view
@@ -27,6 +26,7 @@ from jobs.report import (
     CropView,
     Distribution,
     FailureView,
+    GateView,
     Histogram,
     PoolView,
     ReportData,
@@ -34,12 +34,14 @@ from jobs.report import (
     ShardView,
     Timing,
 )
+from jobs.review import ABSENT, Standing
 from jobs.run import NotReady, Run
 from jobs.subjects import COLUMNS, concepts_of
 from jobs.tables import origins
 from pipeline import recipe as recipes
 from pipeline import whatif
 from pipeline.buckets import WHOLE
+from pipeline.hashes import keyed_hash
 from pipeline.recipe import Recipe, Rule
 from pipeline.scan import PROXIES
 from pipeline.store import StorageError
@@ -120,7 +122,13 @@ class Gather:
                 rows[file.bucket] += file.rows
             buckets = tuple((name, rows[name], length.get(name, 0.0)) for name in sorted(rows))
             totals = pool.manifest.totals
-            shards = ShardView(totals["files"], totals["rows"], totals["bytes"], buckets)
+            shards = ShardView(
+                totals["files"],
+                totals["rows"],
+                totals["bytes"],
+                buckets,
+                self.account.shards.lacking(pool.manifest),
+            )
         return PoolView(
             name=pool.recipe.name,
             clips=pool.clips,
@@ -128,6 +136,7 @@ class Gather:
             rules=tuple(self._rules(pool.recipe)) if self._table is not None else (),
             balanced_out=pool.fate.balanced_out if pool.fate else 0,
             shards=shards,
+            gates=tuple(_gate(gate, found) for gate, found in pool.gates.items() if found.state != ABSENT),
         )
 
     def _bucket_seconds(self, pool: PoolAccount) -> dict[str, float]:
@@ -362,6 +371,10 @@ def timings(run: Run) -> Iterator[Timing]:
     """Every sitting of every step, in order of time."""
     for name in run.store.names("timings"):
         yield Timing(**json.loads(run.store.read(f"timings/{name}")))
+
+
+def _gate(gate: str, found: Standing) -> GateView:
+    return GateView(gate, found.sentence or "stale: the run has changed since its sample was drawn")
 
 
 def spread(count: int, most: int) -> list[int]:

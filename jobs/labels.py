@@ -2,7 +2,8 @@
 
 CSV (with a header), JSON Lines or Parquet, by its suffix. Columns: `clip_id`; `verdict`, "good" or "bad"; and where
 known `reason` (a word, or several with a semicolon between), `inclusion` (the chance in (0, 1] with which the clip was
-drawn for review), `reviewer`. Others are not looked at.
+drawn for review), `reviewer`. Other columns are not looked at, but for
+`side`: a row that says "picked" there is of no sample, and is refused.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.config import ConfigError
+from review.exchange import PICKED
 
 VERDICTS = ("good", "bad")
 
@@ -93,6 +95,8 @@ def _judgement(where: str, row: Mapping[str, Any]) -> Judgement:
     verdict = row["verdict"].strip().lower()
     if verdict not in VERDICTS:
         raise ConfigError(f"{where}: the verdict is {row['verdict']!r}, not good or bad")
+    if row.get("side") == PICKED:
+        raise ConfigError(f"{where}: this clip was picked, not drawn: no threshold follows from it")
     given = row.get("inclusion")
     try:
         inclusion = 1.0 if given in (None, "") else float(given)

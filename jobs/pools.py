@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from balance.clusters import clip_vectors, train
 from balance.concepts import Concepts, Unmapped
-from balance.resample import BALANCED, Batch, Rows, keyed_hash, preferred, resample
+from balance.resample import BALANCED, Batch, Rows, preferred, resample
 from balance.settings import Balance
 from filters import dedup
 from jobs import earlier
@@ -25,6 +25,7 @@ from jobs.subjects import CAPTIONED, concepts_of
 from jobs.tables import measurements
 from jobs.tables import schema as joined_schema
 from pipeline import recipe as recipes
+from pipeline.hashes import keyed_hash
 from pipeline.recipe import Origin, Recipe
 from pipeline.stage import fingerprint
 from pipeline.store import Entry

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.pools import Mask, Pools
+from jobs.sources import source_of
 from jobs.tables import measurements
 from pipeline import recipe as recipes
 from pipeline.recipe import Recipe
@@ -89,14 +88,6 @@ class Population:
         return names.take(named.indices)
 
 
-def source_of(video: Mapping[str, Any]) -> str:
-    """Where a video comes from: its manifest's own column `source`, or else the folder that it lies in."""
-    given = json.loads(video["extra"] or "{}").get("source")
-    if given:
-        return str(given)
-    return str(video["path"]).rstrip("/").rpartition("/")[0].rpartition("/")[2] or "unknown"
-
-
 def classes(clips: pa.Table) -> pa.Array:
     """By row, the class of a clip's size, shape and length, such as "720p wide 5-10 s"."""
     side = np.searchsorted(RESOLUTIONS_PX, clips.column("short_side_px").to_numpy(), side="right")
@@ -118,9 +109,9 @@ class _Misses:
     """Of some clips, the one threshold that each fails, and by how much."""
 
     recipe: Recipe
-    rule: Sequence[int]
+    rule: npt.NDArray[np.int16]
     """Place of the rule; -1 where a clip fails several, none, or one without a number."""
-    by: Sequence[float]
+    by: npt.NDArray[np.float32]
 
     @classmethod
     def of(cls, recipe: Recipe, clips: pa.Table, rejected: Mask) -> _Misses:
@@ -138,7 +129,7 @@ class _Misses:
                 recipe.rules[place], clips.column(recipe.rules[place].column).take(pa.array(rows))
             )
         rule[np.isnan(by)] = -1
-        return cls(recipe, rule.tolist(), by.tolist())
+        return cls(recipe, rule.astype(np.int16), by.astype(np.float32))
 
 
 def _distance(rule: recipes.Rule, values: pa.ChunkedArray) -> Floats:
@@ -154,8 +145,8 @@ def _distance(rule: recipes.Rule, values: pa.ChunkedArray) -> Floats:
 
 def _ranked(misses: Sequence[_Misses]) -> Floats:
     """By row, its place among the clips that fail the same rule alone: 0 the nearest, 1 the farthest and the others."""
-    rule = np.array([one for piece in misses for one in piece.rule], np.int64)
-    by = np.array([one for piece in misses for one in piece.by], np.float64)
+    rule = np.concatenate([np.zeros(0, np.int16), *(piece.rule for piece in misses)])
+    by = np.concatenate([np.zeros(0, np.float32), *(piece.by for piece in misses)])
     found = np.ones(len(rule))
     for place in np.unique(rule[rule >= 0]).tolist():
         rows = np.flatnonzero(rule == place)

@@ -72,6 +72,16 @@ class ShardView:
     rows: int
     bytes: int
     buckets: tuple[tuple[str, int, float], ...]
+    lacking: Mapping[str, int] = field(default_factory=dict)
+    """By text that the run makes, the rows that have none."""
+
+
+@dataclass(frozen=True)
+class GateView:
+    """What people's review says of a pool at one gate: a sentence that begins with pass, fail, not enough or stale."""
+
+    gate: str
+    sentence: str
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,8 @@ class PoolView:
     rules: tuple[RuleView, ...]
     balanced_out: int
     shards: ShardView | None
+    gates: tuple[GateView, ...] = ()
+    """Those of which a sample was drawn."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,8 @@ from jobs.population import Population
 from jobs.run import NotReady
 from pipeline.stage import fingerprint
 from review import plan as plans
-from review.gate import Answer, answer
+from review.gate import Answer, answer, deciding
+from review.hold import held
 from review.plan import Item, Plan, PlanError, Settings, item_id
 from review.reasons import GATES, Gate
 from review.sample import draw, unit
@@ -33,10 +36,26 @@ PLAN, VERDICTS, ANSWER = "plan.json", "verdicts.sqlite", "gate.json"
 POOLED: tuple[Gate, ...] = ("pretrain", "posttrain")
 """Gates of one pool; the others are about every clip of the run."""
 ABSENT, STALE = "absent", "stale"
+ASIDE = "~"
+"""In the name of a review that was set aside, before its number."""
 
 
 class GateFailed(Exception):
     """A gate of this pool failed, and nothing was said to go on in spite of it."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the samples of one gate say together about the run as it is now."""
+
+    state: str
+    """pass, fail, not_enough, stale (of another state of the run) or absent."""
+    sentence: str = ""
+    """Of the sample that decides; empty where there is none."""
+    plan: str = ""
+    """Digest of its plan."""
+    attempt: int = 0
+    """Which sample of the same clips it is, from 1."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +79,15 @@ class Review:
         return self.folder / VERDICTS
 
     def open(self) -> ReviewStore:
-        """Its verdicts; the caller closes them."""
-        return ReviewStore(self.verdicts, self.plan)
+        """Its verdicts; the caller closes them. While they are open nobody sets the review aside. PlanError: somebody
+        has done so since it was found."""
+        try:
+            with held(self.folder):
+                if hashlib.sha256((self.folder / PLAN).read_bytes()).hexdigest() == self.plan.digest:
+                    return ReviewStore(self.verdicts, self.plan)
+        except FileNotFoundError:
+            pass
+        raise PlanError(f"{self.folder} was set aside just now")
 
     def answer(self) -> Answer:
         """The gate's answer to what is judged so far."""
@@ -118,10 +144,14 @@ class Reviews:
 
     def all(self) -> Iterator[Review]:
         """Every review of the run that is not set aside, by name of its folder."""
+        return (review for review in self.ever() if ASIDE not in review.folder.name)
+
+    def ever(self) -> Iterator[Review]:
+        """Every review that the run ever had, those set aside too, by name of its folder."""
         if "://" in self.pools.run.store.root or not self.root.is_dir():
             return
         for folder in sorted(self.root.iterdir()):
-            review = self._read(folder) if folder.is_dir() and "~" not in folder.name else None
+            review = self._read(folder) if folder.is_dir() else None
             if review is not None:
                 yield review
 
@@ -141,15 +171,30 @@ class Reviews:
         before = [one.plan for one in self._set_aside(folder)]
         if found is not None:
             before.append(found.plan)
-            os.rename(folder, folder.with_name(f"{folder.name}~{len(before)}"))
         if "seed" not in given:
             settings = replace(settings, seed=settings.seed + len(before))
         attempt = 1 + sum(dict(plan.snapshot) == snapshot for plan in before)
         drawn = draw(self.population(settings.gate, settings.pool), settings, snapshot, attempt)
+        if found is not None:
+            self._put_aside(folder)
         return self._freeze(folder, drawn)
 
+    def _put_aside(self, folder: Path) -> None:
+        """Gives a review's folder the next free name behind it. PlanError: its verdicts are open somewhere."""
+        names = (
+            f"{folder.name}{ASIDE}{number}" for number in count(1 + sum(1 for _ in self._set_aside(folder)))
+        )
+        free = next(name for name in names if not folder.with_name(name).exists())
+        try:
+            with held(folder, alone=True):
+                os.rename(folder, folder.with_name(free))
+        except BlockingIOError:
+            raise PlanError(
+                f"{folder} is open: end `rushes review` (Ctrl-C), then --anew can set it aside"
+            ) from None
+
     def _set_aside(self, folder: Path) -> Iterator[Review]:
-        for old in sorted(self.root.glob(f"{folder.name}~*")):
+        for old in sorted(self.root.glob(f"{folder.name}{ASIDE}*")):
             review = self._read(old)
             if review is not None:
                 yield review
@@ -182,9 +227,10 @@ class Reviews:
             )
             for clip in ids
         ]
-        plan = Plan(
-            gate, name, 0.5, 0.95, 0.9, 0.0, readers, seed, {"clips": self._all_clips}, (), tuple(items)
-        )
+        snapshot = {"clips": self._all_clips}
+        if gate in POOLED:
+            snapshot["captions"] = self._captions
+        plan = Plan(gate, name, 0.5, 0.95, 0.9, 0.0, readers, seed, snapshot, (), tuple(items))
         found = self._read(self.root / name)
         if found is not None and found.plan != plan:
             raise PlanError(f"{self.root / name} has other clips or settings: give the file another name")
@@ -218,8 +264,16 @@ class Reviews:
         return {
             "clips": self._all_clips,
             "pool": fingerprint(list(self.pools.steps(recipe))),
-            "captions": self.pools.run.snapshot(["caption"]),
+            "captions": self._captions,
         }
+
+    @property
+    def _captions(self) -> str:
+        return self.pools.run.snapshot(["caption"])
+
+    def same_captions(self, review: Review) -> bool:
+        """Whether the captions of the run are those that this review was drawn with."""
+        return review.plan.snapshot.get("captions") == self._captions
 
     @property
     def _all_clips(self) -> str:
@@ -254,35 +308,35 @@ class Reviews:
         self.pools.run.store.put_text(name, found.to_json().decode())
         return found
 
-    def gates(self, pool: str) -> dict[str, str]:
-        """By gate, what its verdicts say about this pool as it is now: pass, fail, not_enough, stale or absent."""
-        return {gate: self._state(gate, pool if gate in POOLED else "") for gate in GATES}
+    def gates(self, pool: str) -> dict[str, Standing]:
+        """By gate, what its samples say about this pool as it is now. NotReady: the run has not come so far."""
+        return {gate: self.standing(gate, pool if gate in POOLED else "") for gate in GATES}
 
-    def _state(self, gate: Gate, pool: str) -> str:
-        review = None if "://" in self.pools.run.store.root else self.find(gate, pool)
-        if review is None:
-            return ABSENT
-        if dict(review.plan.snapshot) != self.snapshot(gate, pool):
-            return STALE
-        return review.answer().state
-
-    def check(self, pool: str, despite: bool) -> dict[str, str]:
-        """The gates of a pool that is to be sharded. GateFailed: one of them failed, and `despite` is not said."""
-        found = self.gates(pool)
-        failed = [gate for gate, state in found.items() if state == "fail"]
-        if failed and not despite:
-            raise GateFailed(
-                f"the {failed[0]} gate of {pool} failed (`rushes gate` says how), so it is not sharded;"
-                " --despite-gate writes it all the same, and the manifest says so"
-            )
-        return found
+    def standing(self, gate: Gate, pool: str) -> Standing:
+        """What the samples of these clips come to, those that were set aside too: one that failed stays failed until a
+        later one passes. NotReady: the run has not come so far."""
+        if "://" in self.pools.run.store.root:
+            return Standing(ABSENT)
+        folder = self.folder(gate, pool)
+        current = self._read(folder)
+        every = [*self._set_aside(folder), *([current] if current is not None else [])]
+        if not every:
+            return Standing(ABSENT)
+        snapshot = self.snapshot(gate, pool)
+        same = [review for review in every if dict(review.plan.snapshot) == snapshot]
+        if not same:
+            return Standing(STALE)
+        same.sort(key=lambda review: review.plan.attempt)
+        found = deciding([review.answer() for review in same])
+        return Standing(found.state, found.sentence, found.plan, found.attempt)
 
     # --- what flows back
 
     def looked_at(self) -> frozenset[str]:
-        """The clips whose caption somebody has judged or corrected: at a gate of captions, or from a list."""
+        """The clips whose caption somebody has judged or corrected: at a gate of captions, or from a list, be it that
+        the review was set aside since."""
         found: set[str] = set()
-        for review in self.all():
+        for review in self.ever():
             states = review.states()[0] if review.plan.gate in POOLED and review.verdicts.exists() else ()
             for item, state in zip(review.plan.items, states, strict=False):
                 said = any(reading.verdict != "skip" for reading in state.readings) or state.edit is not None
@@ -291,9 +345,10 @@ class Reviews:
         return frozenset(found)
 
     def corrections(self) -> dict[str, Correction]:
-        """By clip, its caption as last corrected. Planted items have none: what they show is not the clip's own."""
+        """By clip, its caption as last corrected, in whichever review, set aside or not. Planted items have none: what
+        they show is not the clip's own."""
         found: dict[str, tuple[float, Correction]] = {}
-        for review in self.all():
+        for review in self.ever():
             states = review.states()[0] if review.verdicts.exists() else ()
             for item, state in zip(review.plan.items, states, strict=False):
                 if item.planted is not None or state.editor is None or state.edited_at is None:

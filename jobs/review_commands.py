@@ -11,14 +11,16 @@ from typing import Any
 from jobs.config import ConfigError
 from jobs.pools import Pools
 from jobs.progress import printable
-from jobs.review import Review, Reviews
+from jobs.review import Review, Reviews, Standing
 from jobs.review_labels import read_labels, write_labels
 from jobs.run import Run
+from jobs.truth import write_truth
 from review import plan as plans
 from review.evidence import ENOUGH
-from review.gate import Answer
+from review.gate import Answer, waiting
 from review.plan import Settings
 from review.reasons import Gate
+from review.store import ItemState
 
 MUCH = 1_000_000
 """Evidence beyond this is not told apart."""
@@ -47,6 +49,10 @@ def show(found: Answer) -> str:
         for one in found.strata
     ]
     agreed, planted = found.agreement, found.sensitivity
+    if found.waiting:
+        lines.append(
+            f"{found.waiting:,} items wait for another reader: `rushes review` with --reviewer and their name"
+        )
     for name, estimate in (
         ("positive agreement", agreed.positive),
         ("AC1", agreed.ac1),
@@ -61,6 +67,8 @@ def show(found: Answer) -> str:
             f"planted faults noticed: {planted.caught} of {planted.planted}, so at least {planted.at_least:.0%}"
             + "".join(f"; {count} {kind} missed" for kind, count in sorted(planted.missed.items()))
         )
+    if planted.planted and not planted.caught:
+        lines.append("the share cannot be corrected for what readers overlook: nothing planted was noticed")
     if found.corrected is not None and found.corrected_bound is not None:
         lines.append(
             f"share if they overlook as much of the rest: {found.corrected:.2%}, at most {found.corrected_bound:.2%}"
@@ -132,11 +140,24 @@ def about(review: Review) -> str:
         )
         lines += plan.notes
         lines += [f"  {one.name}: {one.drawn} of {one.clips:,}" for one in plan.strata]
+    if plan.to_notice:
+        lines.append(f"readers must notice {plan.to_notice} of the {planted} planted faults for a pass")
     if plan.attempt > 1:
         lines.append(
             f"this is sample {plan.attempt} of the same clips: the more are drawn, the likelier one passes by luck"
         )
     return "\n".join(map(printable, lines))
+
+
+def lonely(plan: plans.Plan, states: Sequence[ItemState], reviewers: Sequence[str]) -> str:
+    """What nobody here can settle, where only one person reads; empty: nothing of the kind."""
+    names = {*reviewers, *(one.reviewer for state in states for one in state.readings)}
+    twice = plan.readers > 1 or any(item.double for item in plan.items)
+    if not plan.strata or not twice or len(names) > 1:
+        return ""
+    sentence = "one reader cannot settle every clip of this gate: name a second with --reviewer"
+    count = waiting(plan, states)
+    return f"{sentence} ({count:,} items wait for them)" if count else sentence
 
 
 def serve(run: Run, review: Review, reviewers: Sequence[str], port: int, browser: bool) -> None:
@@ -149,23 +170,34 @@ def serve(run: Run, review: Review, reviewers: Sequence[str], port: int, browser
             raise
         raise ConfigError(f"the page needs {error.name}: install rushes[review]") from None
     with review.open() as store:
+        lacks = lonely(review.plan, store.states(), reviewers)
+        if lacks:
+            run.progress.say(lacks)
         try:
             sit(run, review.plan, store, review.folder, reviewers, port, browser, run.progress.say)
         except ServeError as error:
             raise ConfigError(str(error)) from None
 
 
-def conclude(run: Run, gate: Gate, pool: str | None) -> tuple[Answer, bool]:
-    """The answer of a gate, and whether it is about the run as it is now."""
+def conclude(run: Run, gate: Gate, pool: str | None) -> tuple[Answer, Standing]:
+    """The answer of a gate's plan, and what all its samples come to for the run as it is now."""
     reviews = Reviews(Pools(run))
     named = reviews.named(gate, pool)
     found = reviews.answer(gate, named)
-    return found, dict(found.snapshot) == reviews.snapshot(gate, named)
+    return found, reviews.standing(gate, named)
 
 
-def exported(run: Run, gate: Gate | None, pool: str | None, file: Path) -> str:
-    """Writes a review's verdicts to a file; a sentence about it."""
-    review = Reviews(Pools(run)).one(gate, pool)
+def exported(run: Run, gate: Gate | None, pool: str | None, file: Path, truth: bool = False) -> str:
+    """Writes a review's verdicts (`truth`: the captions that it makes true) to a file; a sentence about it."""
+    reviews = Reviews(Pools(run))
+    review = reviews.one(gate, pool)
+    if truth:
+        found = write_truth(reviews, review, file)
+        confirmed = len(found.rows) - found.corrected
+        late = (
+            f"; {found.outdated} called good are left out: captions were made anew" if found.outdated else ""
+        )
+        return f"{file}: {found.corrected} captions corrected and {confirmed} confirmed{late}"
     return f"{file}: {write_labels(review, file)} verdicts of {review.folder.name}"
 
 

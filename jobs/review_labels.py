@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from jobs.config import ConfigError
+from pydantic import ValidationError
+
+from captioner import schema
+from jobs.config import ConfigError, sentence
 from jobs.labels import rows_of
-from jobs.review import Review, caption_text
+from jobs.review import Review
 from pipeline.store import parquet_bytes
 from review import exchange
-from review.plan import PlanError
 from review.store import Event, ReviewError, ReviewStore
 
 
@@ -59,22 +61,33 @@ def read_labels(review: Review, file: Path, reviewer: str, now: float) -> Import
     refused = []
     places = exchange.places(review.plan)
     with review.open() as store:
+
+        def last(item_id: str, who: str) -> int:
+            return store.own(item_id, who).seq
+
         for where, row in _judgements(file):
             try:
                 one = row if isinstance(row, exchange.Given) else exchange.given(where, row)
-                fresh = 0
-                for event in exchange.events(review.plan.gate, places, one, reviewer, now):
-                    if event.kind == "edit":
-                        text = caption_text(event.fields["caption"], review.folder, event.item_id)
-                        event = replace(event, fields={"caption": json.loads(text)})
-                    if not _stands(store, event):
-                        store.append(event)
-                        fresh += 1
-                taken += fresh > 0
-                known += fresh == 0
-            except (exchange.RowError, ReviewError, PlanError) as error:
+                said = list(exchange.events(review.plan.gate, places, one, reviewer, now, last))
+                fresh = [event for event in map(_fitting, said) if not _stands(store, event)]
+                if fresh:
+                    store.add(fresh)  # all of the row, or nothing
+                taken += bool(fresh)
+                known += not fresh
+            except (exchange.RowError, ReviewError) as error:
                 refused.append(f"{where}: {error}" if not str(error).startswith(where) else str(error))
     return Imported(taken, known, tuple(refused))
+
+
+def _fitting(event: Event) -> Event:
+    """The event with its caption as it is stored. RowError: the schema does not know it."""
+    if event.kind != "edit":
+        return event
+    try:
+        text = schema.dumps(schema.loads(json.dumps(event.fields["caption"])))
+    except ValidationError as error:
+        raise exchange.RowError(f"its caption does not fit: {sentence(error)}") from None
+    return replace(event, fields={"caption": json.loads(text)})
 
 
 def _judgements(file: Path) -> Iterator[tuple[str, Mapping[str, Any] | exchange.Given]]:
@@ -92,12 +105,10 @@ def _judgements(file: Path) -> Iterator[tuple[str, Mapping[str, Any] | exchange.
 
 def _stands(store: ReviewStore, event: Event) -> bool:
     """Whether what an event says is what its reviewer says already."""
-    state = store.item_state(event.item_id)
+    own = store.own(event.item_id, event.reviewer)
     if event.kind == "verdict":
-        return any(
-            (one.reviewer, one.verdict, one.reasons) == (event.reviewer, event.verdict, event.reasons)
-            for one in state.readings
-        )
+        read = own.reading
+        return read is not None and (read.verdict, read.reasons) == (event.verdict, event.reasons)
     if event.kind == "note":
-        return bool(state.notes.get(event.reviewer) == event.fields["note"])
-    return (state.editor, state.edit) == (event.reviewer, event.fields["caption"])
+        return bool(own.note == event.fields["note"])
+    return bool(own.edit == event.fields["caption"])

@@ -26,6 +26,7 @@ from pipeline.clip import SHOTS
 from review import gate
 from review.desk import Banner, Desk, Said, Shown, Twin
 from review.footage import Footage, Order
+from review.paced import Paced
 from review.plan import Item, Plan
 from review.projector import OpenStudio, Projector
 from review.reasons import Gate
@@ -60,8 +61,9 @@ class Items:
         return {item.item_id: self._item(item, clips, footage, near) for item in self.plan.items}
 
     def _near(self) -> dict[str, str]:
-        """By clip id, why the plan's pool just rejects it: clips to compare with."""
-        if not self.plan.pool:
+        """By clip id, why the plan's pool just rejects it: clips to compare with. None where nothing was sampled: what
+        a plan of picked clips calls its pool is no pool of the run."""
+        if not self.plan.pool or not self.plan.strata:
             return {}
         pools = Pools(self.run)
         return Near(pools, pools.recipe(self.plan.pool)).clips({item.clip_id for item in self.plan.items})
@@ -157,9 +159,9 @@ def live(plan: Plan, store: ReviewStore) -> Banner | None:
     if not plan.strata:
         return None
     found = gate.banner(plan, store.states())
-    if found.state == "pass":
+    if found.sampled == "pass":
         return Banner("pass", f"enough good ones for the limit of {100 * plan.limit:g} % bad")
-    if found.state == "fail":
+    if found.sampled == "fail":
         return Banner("fail", f"more than {100 * plan.limit:g} % are bad")
     evidence = f"evidence to pass {found.for_pass:.2g}, to fail {found.for_fail:.2g}"
     return Banner("open", f"not enough yet: {evidence}; {found.enough:g} settles it")
@@ -174,7 +176,7 @@ def make_desk(run: Run, plan: Plan, store: ReviewStore) -> Desk:
         items=Items(run, plan).shown(),
         vocabulary=VOCABULARY,
         corrected=corrected,
-        banner=partial(live, plan, store),
+        banner=Paced(partial(live, plan, store)),
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -14,13 +14,13 @@ import pyarrow.compute as pc
 from jobs.corrections import Corrections
 from jobs.crops import crop_of, shapes
 from jobs.pools import Mask, Pools
-from jobs.review import Reviews
+from jobs.review import GateFailed, Reviews, Standing
 from jobs.run import Run
 from jobs.subjects import concepts_of
 from pipeline.buckets import Bucket, bucket_for
 from pipeline.recipe import Recipe
 from pipeline.sharding import Cut, Encoding, Unit, WriteShards, unit
-from pipeline.shards import MANIFEST, Manifest, ShardFile, read_manifest
+from pipeline.shards import MANIFEST, TEXTS, Judged, Manifest, ShardFile, read_manifest
 from pipeline.store import Entry, Failure, StorageError
 
 
@@ -92,13 +92,21 @@ class Shards:
                 units.append(unit(recipe.name, bucket, chosen, self.run.used, provenance))
         return Plan(recipe, tuple(units), misfits)
 
-    def write(self, plan: Plan, retry: bool = False) -> None:
+    def write(self, plan: Plan, retry: bool = False, despite: bool = False) -> None:
         """Writes the files that are not there, then the manifest, then removes what it does not list.
 
-        GateFailed: reviewers found too many bad clips in the pool, and the settings do not say to go on.
+        GateFailed: reviewers found too many bad clips in the pool, and `despite` is not said. The shards that are there
+        then stay, and their manifest says that the gate failed.
         """
         name = plan.recipe.name
-        gates = Reviews(self.pools).check(name, self.run.config.shard.despite_gate)
+        gates = Reviews(self.pools).gates(name)
+        failed = [gate for gate, found in gates.items() if found.state == "fail"]
+        if failed and not despite:
+            self._mark(plan.recipe, gates)
+            raise GateFailed(
+                f"the {failed[0]} gate of {name} failed (`rushes gate` says how), so it is not sharded;"
+                " --despite-gate writes it all the same, and the manifest says so"
+            )
         step, label = self.task.step(name), f"shard {name}"
         self.run.work(self.task, step, plan.units, "clips", lambda one: len(one.cuts), retry, label)
         outputs = [output for one in plan.units for output in self._written(name, one).outputs]
@@ -106,9 +114,45 @@ class Shards:
         files = tuple(
             ShardFile(o.path.removeprefix(f"{folder}/"), o.sha256, o.bytes, o.rows) for o in outputs
         )
-        manifest = Manifest(name, plan.recipe.fingerprint, self._fingerprints(), files, gates)
+        nulls = self._nulls(plan)
+        states = {gate: found.state for gate, found in gates.items()}
+        judged = _judged(gates, failed)
+        manifest = Manifest(name, plan.recipe.fingerprint, self._fingerprints(), files, states, nulls, judged)
         self.run.store.put_text(f"{folder}/{MANIFEST}", manifest.to_json().decode())
         self._sweep(folder, {file.path for file in files})
+        if lacking := self.lacking(manifest):
+            listed = ", ".join(f"{count:,} no {text}" for text, count in lacking.items())
+            rows = manifest.totals["rows"]
+            self.run.progress.warn(f"rushes: {folder}: of {rows:,} clips {listed} (null in the shards)")
+
+    def _mark(self, recipe: Recipe, gates: Mapping[str, Standing]) -> None:
+        """Makes the manifest of shards that were written before say what the gates say of them now. Shards of another
+        recipe or of other measurements are not what was judged, and stay as they are."""
+        manifest = self.manifest(recipe.name)
+        if manifest is None or (manifest.recipe, manifest.fingerprints) != (
+            recipe.fingerprint,
+            self._fingerprints(),
+        ):
+            return
+        known = manifest.judged.items()
+        waived = [
+            gate for gate, one in known if one.waived and gate in gates and one.plan == gates[gate].plan
+        ]
+        states = {gate: found.state for gate, found in gates.items()}
+        marked = replace(manifest, gates=states, judged=_judged(gates, waived))
+        if marked != manifest:
+            self.run.store.put_text(f"shards/{recipe.name}/{MANIFEST}", marked.to_json().decode())
+
+    def _nulls(self, plan: Plan) -> dict[str, int]:
+        """By text that a trainer may want, the clips in the shards that have none."""
+        failed = {failure.item for entry in self.entries(plan) for failure in entry.failures}
+        cuts = [cut for one in plan.units for cut in one.cuts if cut.clip_id not in failed]
+        return {name: sum(getattr(cut, name) is None for cut in cuts) for name in TEXTS}
+
+    def lacking(self, manifest: Manifest) -> dict[str, int]:
+        """Of the texts that the run's stages make, the rows that have none: nothing was said of them, or it failed."""
+        made = {name for planned in self.run.planned for name in planned.stage.columns.names}
+        return {name: count for name, count in manifest.nulls.items() if count and name in made}
 
     def _written(self, pool: str, one: Unit) -> Entry:
         """The entry of a unit that was just done; StorageError when it or its files are gone again."""
@@ -182,7 +226,7 @@ class Shards:
             or pa.types.is_boolean(field.type)
         ]
         scored = sorted(set(scored) - {"start_frame", "end_frame", "start_s", "end_s"})
-        concepts, sources = concepts_of(self.pools.concepts, rows)
+        concepts, sources = concepts_of(self.pools.concepts, self._corrections.subjects(rows))
         concepts = pc.if_else(pc.is_null(sources), None, concepts).to_pylist()
         for number, row in enumerate(rows.to_pylist()):
             measured = Cut(
@@ -212,6 +256,13 @@ class Shards:
                     store.remove(f"{folder}/{bucket}/{name}")
             if bucket != MANIFEST and not store.names(f"{folder}/{bucket}"):
                 store.prune(f"{folder}/{bucket}")
+
+
+def _judged(gates: Mapping[str, Standing], waived: Sequence[str]) -> dict[str, Judged]:
+    """Of the gates that a sample answers, which one it was."""
+    return {
+        gate: Judged(found.plan, found.attempt, gate in waived) for gate, found in gates.items() if found.plan
+    }
 
 
 @dataclass(frozen=True)

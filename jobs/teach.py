@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,8 +18,11 @@ from captioner.distill import Ask, Example, Medium
 from captioner.engine import PLACEHOLDERS
 from captioner.prompt import Template, skeleton
 from captioner.prompt import load as load_prompt
+from captioner.targets import Untaught, target_of
 from jobs.config import ConfigError
 from jobs.gather import spread
+from jobs.kinship import Kinship, kinship
+from jobs.labels import rows_of
 from jobs.pools import Pools
 from jobs.run import NotReady, Run
 from jobs.shards import Shards
@@ -41,31 +45,47 @@ class Teaching:
     prompt: str = "caption_en"
     """A packaged prompt's name, or a file's path."""
     seed: int = 0
+    without: Path | None = None
+    """A file whose clips are kept for measuring: no clip of their videos, or of copies of these, is taught."""
+    embedded: bool = False
+    """Whether captions of the embedded captioner, which leaves much unsaid, are taught too."""
 
     def write(self, to: Path) -> dict[str, Any]:
         """Writes the set to a folder that is not there yet, whole or not at all; gives its manifest.
 
-        NotReady: no shards, or none with a caption. ConfigError: the folder is there, or cannot be written.
+        NotReady: no shards, or none with a caption to learn from. ConfigError: the folder is there, or cannot be
+        written, or `without` cannot be used.
         """
-        ask = self.ask()
-        examples = list(self._examples())
-        if not examples:
+        ask, language = self.ask(), self._template.language
+        held, pools = self._held(), Pools(self.run)
+        kin = kinship(lambda: pools.measured([]), held)
+        if held and kin.unknown == len(held):
+            raise ConfigError(f"{self.without}: none of its clips is in {self.run.store.root}")
+        left: Counter[str] = Counter()
+        found = distill.chosen(self._examples(language, kin, left), self.most, self.seed)
+        if not found:
+            why = f": {_listed(left)}" if left else ""
             raise NotReady(
-                f"the shards of {self.pool} in {self.run.store.root} hold no caption to learn from"
+                f"the shards of {self.pool} in {self.run.store.root} hold no caption to learn from{why}"
             )
-        found = distill.split(distill.chosen(examples, self.most, self.seed), self.val_share, self.seed)
         about = {
             "pool": self.pool,
             "seed": self.seed,
             "shown": f"{self.frames} frames" if self.frames else "clips",
-            "captioned": len(examples),
+            "left_out": dict(sorted(left.items())),
+            "held_out": {"clips": len(held), "not_in_run": kin.unknown, "families": len(kin.held)},
         }
+        parts = distill.split(found, self.val_share, self.seed, kin.family)
         with fresh(to) as folder:
-            return distill.write(folder, found, ask, self._pictures if self.frames else self._clips, about)
+            return distill.write(folder, parts, ask, self._pictures if self.frames else self._clips, about)
+
+    @property
+    def _template(self) -> Template:
+        return load_prompt(self.prompt, PLACEHOLDERS)
 
     def ask(self) -> Ask:
         """What every clip is asked: the captioner's own prompt, without measurements."""
-        template: Template = load_prompt(self.prompt, PLACEHOLDERS)
+        template = self._template
         whole = load_prompt(f"caption_{template.language}", PLACEHOLDERS).fields
         values = {"skeleton": skeleton({**whole, **template.fields}), "facts": ""}
         system, user = template.render(values)
@@ -86,30 +106,29 @@ class Teaching:
             data = self.run.store.read(f"shards/{self.pool}/{file.path}")
             yield from read_rows(open_shard(pa.BufferReader(data)), columns)
 
-    def _examples(self) -> Iterator[Example]:
-        clusters = self._clusters()
-        names = ("clip_id", "video_id", "caption", "caption_engine", "concept")
-        for row in self._rows(names):
-            if row["caption"] is not None:
-                clip = row["clip_id"]
-                yield Example(
-                    clip,
-                    row["video_id"],
-                    row["caption"],
-                    row["caption_engine"] or "",
-                    row["concept"] or "",
-                    clusters.get(clip, ""),
-                )
+    def _examples(self, language: str, kin: Kinship, left: Counter[str]) -> Iterator[Example]:
+        """What may be taught; `left` counts what may not, by the reason."""
+        for row in self._rows(("clip_id", "video_id", "caption", "caption_engine", "concept")):
+            video, engine = row["video_id"], row["caption_engine"] or ""
+            if kin.of(video) in kin.held:
+                left["held out"] += 1
+            elif row["caption"] is None:
+                left["without a caption"] += 1
+            else:
+                target = target_of(row["caption"], engine, language, self.embedded)
+                if isinstance(target, Untaught):
+                    left[target.why] += 1
+                else:
+                    yield Example(row["clip_id"], video, target, engine, row["concept"] or "")
 
-    def _clusters(self) -> dict[str, str]:
-        """The cluster of near-duplicates of each clip that has one."""
-        found: dict[str, str] = {}
-        for batch in Pools(self.run).measured([]):
-            rows = batch.select(["clip_id", "duplicate_cluster"]).drop_null()
-            found |= dict(
-                zip(rows["clip_id"].to_pylist(), rows["duplicate_cluster"].to_pylist(), strict=True)
-            )
-        return found
+    def _held(self) -> frozenset[str]:
+        """The clips that are kept for measuring."""
+        if self.without is None:
+            return frozenset()
+        ids = {str(row.get("clip_id") or "").strip() for _, row in rows_of(self.without)} - {""}
+        if not ids:
+            raise ConfigError(f"{self.without}: there is no clip_id in it")
+        return frozenset(ids)
 
     # --- the media
 
@@ -184,6 +203,17 @@ def told(manifest: Mapping[str, Any], to: Path) -> Iterator[str]:
             if counts["clips"]
             else "       nothing: there is one family of videos"
         )
+    held = manifest["held_out"]
+    if manifest["left_out"]:
+        yield f"left out: {_listed(manifest['left_out'])}"
     if manifest["without_media"]:
         yield f"left out: {manifest['without_media']:,} clips, whose pictures are gone from the proxy"
+    if held["not_in_run"]:
+        yield f"held out: {held['not_in_run']:,} of {held['clips']:,} clips are not in this run"
+    if not held["clips"] and any(counts["checked"] for counts in manifest["splits"].values()):
+        yield "it teaches captions that people corrected: measure with others, or hold theirs out (--without)"
     yield f"{to}: {len(manifest['files']):,} files, prompt {manifest['prompt']}"
+
+
+def _listed(left: Mapping[str, int]) -> str:
+    return ", ".join(f"{why} {count:,}" for why, count in sorted(left.items()))

@@ -1,11 +1,11 @@
-"""The items of an iterable, made in a thread while the one who takes them works."""
+"""The items of an iterable, made in a thread (or several) while the one who takes them works."""
 
 from __future__ import annotations
 
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from typing import Generic, Self, TypeVar
 
@@ -62,9 +62,13 @@ class Ahead(Generic[T]):
         """What making the items raised, once that has been raised here."""
         return self._ended.error if self._ended is not None else None
 
+    def stop(self) -> None:
+        """Makes nothing more than the item at hand; does not wait for it."""
+        self._closed.set()
+
     def close(self) -> None:
         """Waits until the thread is free, and ends whoever still takes. May be called twice."""
-        self._closed.set()
+        self.stop()
         self._making.result()
         while not self._queue.empty():
             self._queue.get_nowait()
@@ -95,3 +99,45 @@ class Ahead(Generic[T]):
                 continue
             return True
         return False
+
+
+class Dealt(Generic[T]):
+    """An iterator over the items of several hands, one of each in turn: those of which they were dealt their shares.
+
+    What making an item raises is raised in its turn. To be closed; that closes the hands.
+    """
+
+    def __init__(self, hands: Sequence[Ahead[T]]) -> None:
+        self._hands = hands
+        self._taken = 0
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        item = next(self._hands[self._taken % len(self._hands)])  # the first hand without one was dealt last
+        self._taken += 1
+        return item
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds for which `next` had to wait."""
+        return sum(hand.waited_s for hand in self._hands)
+
+    @property
+    def error(self) -> BaseException | None:
+        """What making the items raised, once that has been raised here."""
+        return next((hand.error for hand in self._hands if hand.error is not None), None)
+
+    def close(self) -> None:
+        """Waits until their threads are free. May be called twice."""
+        for hand in self._hands:
+            hand.stop()
+        for hand in self._hands:
+            hand.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -87,6 +87,7 @@ class Annotate:
         frames = Frames(self.store, unit, state.decoder, state.fetcher)
         clock: dict[str, float] = {}
         kept = self.kept(unit, todo)
+        before = {planned.stage.name: self.before(unit, planned) for planned in todo}
         rows: dict[str, dict[str, Row | ClipError]] = {planned.stage.name: {} for planned in todo}
         for clip in clips:
             yield clip.clip_id
@@ -97,7 +98,7 @@ class Annotate:
                 if answer is None:
                     began = time.thread_time() - frames.seconds  # the making of frames has a line of its own
                     answer = rows[name][clip.clip_id] = _answer(
-                        planned.stage, state.models[name], clip, frames, known, poison
+                        planned.stage, state.models[name], clip, frames, known, poison, before[name]
                     )
                     clock[name] = clock.get(name, 0.0) + time.thread_time() - frames.seconds - began
                 if not isinstance(answer, ClipError):
@@ -123,6 +124,11 @@ class Annotate:
         if not unit.retry:
             return {planned.stage.name: {} for planned in todo}
         return {planned.stage.name: self._rows(planned, unit) for planned in todo}
+
+    def before(self, unit: Unit, planned: Planned) -> dict[str, Failure]:
+        """On a retry, what failed the last time, by clip id."""
+        entry = self.store.entry(planned.step, unit.name) if unit.retry else None
+        return {failure.item: failure for failure in entry.failures} if entry is not None else {}
 
     def _rows(self, planned: Planned, unit: Unit) -> dict[str, Row]:
         entry = self.store.entry(planned.step, unit.name)
@@ -173,8 +179,9 @@ def _answer(
     frames: Frames,
     known: Mapping[str, Mapping[str, Row]],
     poison: Mapping[str, int],
+    before: Mapping[str, Failure],
 ) -> Row | ClipError:
-    made = shown_to(stage, clip, frames, known, poison)
+    made = shown_to(stage, clip, frames, known, poison, before)
     return made if isinstance(made, ClipError) else measured(stage, model, *made)
 
 
@@ -199,8 +206,12 @@ def shown_to(
     frames: Frames,
     known: Mapping[str, Mapping[str, Row]],
     poison: Mapping[str, int],
+    before: Mapping[str, Failure],
 ) -> tuple[Clip, FrameBatch | None] | ClipError:
-    """The clip with the rows that the stage requires, and its frames; an error where one of these is missing."""
+    """The clip with the rows that the stage requires and what it failed of `before`, and its frames.
+
+    An error where one of these is missing.
+    """
     try:
         if clip.clip_id in poison:
             raise ClipError(f"{poison[clip.clip_id]} workers died on it", Reason.WORKER_DIED)
@@ -210,7 +221,9 @@ def shown_to(
         return error
     except MediaError as error:
         return ClipError(error.message, error.reason)
-    return dataclasses.replace(clip, upstream=upstream), shown
+    last = before.get(clip.clip_id)
+    attempt, failed = (last.attempts + 1, last.reason) if last is not None else (1, "")
+    return dataclasses.replace(clip, upstream=upstream, attempt=attempt, failed=failed), shown
 
 
 def _upstream(stage: Stage, clip: Clip, known: Mapping[str, Mapping[str, Row]]) -> dict[str, Row]:

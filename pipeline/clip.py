@@ -122,6 +122,10 @@ class Clip:
     height: int
     upstream: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, compare=False)
     """Rows of the stages that this stage `requires`, by stage name."""
+    attempt: int = field(default=1, compare=False)
+    """How often this stage has been asked for it in the run, this time included: over 1 on a retry."""
+    failed: str = field(default="", compare=False)
+    """On a retry, the reason (of pipeline.reasons) for which the last attempt failed."""
 
     @property
     def duration_s(self) -> float:

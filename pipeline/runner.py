@@ -171,9 +171,10 @@ class Worker:
             close(state)
 
 
-def actor_options(task: Task[Any]) -> dict[str, Any]:
-    """What Ray is asked for a worker of this task: a CPU, the GPUs that its stages hold, and their interpreter."""
-    options: dict[str, Any] = {"num_cpus": 1, "max_restarts": 0, "max_task_retries": 0}
+def actor_options(task: Task[Any], most_cpus: int) -> dict[str, Any]:
+    """What Ray is asked for a worker of this task: CPUs, as far as there are so many, GPUs, and an interpreter."""
+    cpus = max(1, min(getattr(task, "cpus", 1), most_cpus))
+    options: dict[str, Any] = {"num_cpus": cpus, "max_restarts": 0, "max_task_retries": 0}
     if gpus := getattr(task, "gpus", 0):
         options["num_gpus"] = gpus
     if python := getattr(task, "python", ""):
@@ -220,7 +221,8 @@ class _RayRun(Generic[U]):
         self._task = task
         self._silence_s = pool.silence_s
         self._waiting = deque(units)
-        self._workers = min(pool.workers or cpus(), len(units))
+        self._cpus = cpus()
+        self._workers = min(pool.workers or self._cpus, len(units))
         self._observe = observe
         self._deaths = Deaths()
         self._stillborn = 0
@@ -257,7 +259,7 @@ class _RayRun(Generic[U]):
                 self._ray.kill(actor)
 
     def _start(self) -> None:
-        actor = self._ray.remote(Worker).options(**actor_options(self._task)).remote(self._task)
+        actor = self._ray.remote(Worker).options(**actor_options(self._task, self._cpus)).remote(self._task)
         self._starting[actor.here.remote()] = actor
 
     def _launch(self, actor: Any, unit: U) -> None:

@@ -88,6 +88,8 @@ SCHEMA = pa.schema(
         ),
     ],
 )
+TEXTS = ("caption", "prompt_t2v", "prompt_i2v")
+"""What a trainer conditions on, where a clip has it."""
 SINCE = {"prompt_t2v": 1, "prompt_i2v": 1, "prompts": 1}
 """By column that format 1.0 did not have, the minor that brought it."""
 
@@ -254,6 +256,18 @@ class ShardFile:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """Which sample of a pool a gate's word comes from, and whether its failure was overruled."""
+
+    plan: str
+    """Digest of the sample's frozen plan."""
+    attempt: int
+    """Which sample of the same clips it was, from 1: of many one passes by luck."""
+    waived: bool = False
+    """The gate failed, and these shards were written all the same because somebody asked for it."""
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What a pool's shard set consists of; the root of every check."""
 
@@ -266,6 +280,16 @@ class Manifest:
     gates: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """What people's review says of the pool, by gate: pass, fail, not_enough, stale (of another state of the run) or
     absent; empty in a manifest of format 1.0, which did not say."""
+    nulls: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """By column of TEXTS, the rows that have none; empty in a manifest of format 1.0, which did not say."""
+    judged: Mapping[str, Judged] = dataclasses.field(default_factory=dict)
+    """By gate, for those whose word comes from a sample."""
+
+    @property
+    def refused(self) -> list[str]:
+        """The gates that failed, and whose failure nobody overruled."""
+        waived = {gate for gate, one in self.judged.items() if one.waived}
+        return [gate for gate, state in self.gates.items() if state == "fail" and gate not in waived]
 
     @property
     def totals(self) -> dict[str, int]:
@@ -289,6 +313,10 @@ class Manifest:
         }
         if self.gates:
             plain["gates"] = dict(self.gates)
+        if self.judged:
+            plain["judged"] = {gate: dataclasses.asdict(one) for gate, one in self.judged.items()}
+        if self.nulls:
+            plain["nulls"] = dict(self.nulls)
         return _canonical(plain | {"digest": hashlib.sha256(_canonical(plain)).hexdigest()})
 
 
@@ -308,7 +336,16 @@ def read_manifest(data: bytes) -> Manifest:
         gates = plain.get("gates", {})
         if not all(isinstance(state, str) for state in gates.values()):
             raise TypeError("a gate's state is no text")
-        manifest = Manifest(plain["pool"], plain["recipe"], plain["fingerprints"], files, gates)
+        nulls = plain.get("nulls", {})
+        if not all(type(count) is int and count >= 0 for count in nulls.values()):
+            raise TypeError("a count of nulls is no number of rows")
+        judged = {
+            gate: Judged(str(one["plan"]), int(one["attempt"]), one["waived"] is True)
+            for gate, one in plain.get("judged", {}).items()
+        }
+        manifest = Manifest(
+            plain["pool"], plain["recipe"], plain["fingerprints"], files, gates, nulls, judged
+        )
         agrees = _agrees(plain, manifest)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ShardError(f"the manifest cannot be read: {type(error).__name__}: {error}") from error

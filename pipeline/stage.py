@@ -113,6 +113,11 @@ class Stage(ABC):
         return self.window > 1 or self.gpus > 0
 
     @property
+    def decoders(self) -> int:
+        """Processes that make frames for one worker of a stage that streams; on Ray each is a CPU."""
+        return 1
+
+    @property
     def python(self) -> str:
         """The interpreter of the environment that its workers need on Ray; empty: the one of the command."""
         return ""

@@ -1,4 +1,4 @@
-"""A stage that is at many clips at once, kept fed: frames are made in a thread while its engine works.
+"""A stage that is at many clips at once, kept fed: frames are made in threads while its engine works.
 
 Clips of several parts flow through it as one line, so that it never drains between parts; answers come in any order,
 and a part is committed when its last one is there. What a worker names is all that may be at work: of a line it died
@@ -14,12 +14,16 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-from pipeline.ahead import Ahead
-from pipeline.annotate import Annotate, Bench, Frames, Planned, Unit, shown_to
+from pipeline.ahead import Ahead, Dealt
+from pipeline.annotate import Annotate, Frames, Planned, Unit, shown_to
 from pipeline.clip import CLIPS, Clip
+from pipeline.frames import Decoder
 from pipeline.gpu import GpuWatch
+from pipeline.ingest import Hands
 from pipeline.runner import Done, Several, close
+from pipeline.sources import Fetcher
 from pipeline.stage import BATCH, ClipError, FrameBatch, Row, Stage, StageDied
+from pipeline.store import Failure
 
 FRAMES_AHEAD = 16
 """Clips whose frames are ready before the stage asks for them: the bound on memory beside its window. Ours."""
@@ -59,16 +63,29 @@ def lines(units: Sequence[Unit], clips: Sequence[int]) -> list[Line]:
 
 
 @dataclass
-class StreamBench(Bench):
-    """A Bench whose frames are made in one thread: the decoding process lives as long as that thread."""
+class Maker(Hands):
+    """Makes frames in a thread of its own: the decoding process lives as long as that thread."""
 
     thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "frames"))
+    seconds: float = 0.0
+    """CPU seconds of the thread spent on frames."""
 
     def close(self) -> None:
         super().close()
         self.thread.shutdown()
-        for model in self.models.values():
-            close(model)
+
+
+@dataclass
+class StreamBench:
+    """What a streaming worker holds: those who make frames, and the stage's model."""
+
+    makers: tuple[Maker, ...]
+    model: Any
+
+    def close(self) -> None:
+        for maker in self.makers:
+            maker.close()
+        close(self.model)
 
 
 @dataclass
@@ -78,6 +95,7 @@ class Page:
     unit: Unit
     clips: Sequence[Clip]
     kept: Mapping[str, Row]
+    before: Mapping[str, Failure]
     known: Mapping[str, Mapping[str, Row]]
     rows: dict[str, Row | ClipError] = field(default_factory=dict)
 
@@ -111,12 +129,18 @@ class Stream:
         return self.planned.stage.gpus
 
     @property
+    def cpus(self) -> int:
+        return self.planned.stage.decoders
+
+    @property
     def python(self) -> str:
         return self.planned.stage.python
 
     def open(self) -> StreamBench:
-        bench = self.annotate.open()
-        return StreamBench(bench.decoder, bench.fetcher, bench.models)
+        model = self.planned.stage.load()
+        limits, backend = self.annotate.limits, self.annotate.backend
+        makers = (Maker(Decoder(limits, backend), Fetcher()) for _ in range(self.cpus))
+        return StreamBench(tuple(makers), model)
 
     def name(self, unit: Line) -> str:
         return unit.name
@@ -133,7 +157,8 @@ class Stream:
     def _page(self, unit: Unit) -> Page:
         clips = [Clip(**row) for row in self.annotate.store.table(unit.clips_path, CLIPS.names).to_pylist()]
         kept = self.annotate.kept(unit, [self.planned])[self.planned.stage.name]
-        return Page(unit, clips, kept, self.annotate.known(unit, [self.planned]))
+        before = self.annotate.before(unit, self.planned)
+        return Page(unit, clips, kept, before, self.annotate.known(unit, [self.planned]))
 
 
 @dataclass(frozen=True)
@@ -178,55 +203,63 @@ class _Flow:
         self, task: Stream, bench: StreamBench, pages: list[Page], poison: Mapping[str, int]
     ) -> None:
         self._task = task
-        self._bench = bench
+        self._makers = bench.makers
         self._poison = poison
         self._stage = task.planned.stage
-        self._model = bench.models[self._stage.name]
+        self._model = bench.model
         self.pages = pages
         self._page_of = {clip.clip_id: number for number, page in enumerate(pages) for clip in page.asked}
         self.clips = [clip for page in pages for clip in page.asked]
-        self._frames = [
-            Frames(task.annotate.store, page.unit, bench.decoder, bench.fetcher) for page in pages
-        ]
         self.watch = GpuWatch.here() if self._stage.gpus else GpuWatch()
         self._written: set[int] = set()
         self._waited_s = 0.0
         self._began = time.monotonic()
         self._told: dict[str, float] = self._figures()
         self._cpu_s = time.thread_time()
-        self._frames_s = 0.0
+        self._frames_s = sum(maker.seconds for maker in self._makers)
 
     def segment(self, segment: Segment) -> Iterator[str | Done]:
         """Names what may be at work, and commits each part that is full."""
         ids = [clip.clip_id for clip in self.clips[segment.start : segment.end]]
-        reach = self._stage.window + 2 * FRAMES_AHEAD  # and a stage may make a few clips ready on its own
+        depth = -(-FRAMES_AHEAD // len(self._makers))  # of each, and one in hand
+        reach = self._stage.window + FRAMES_AHEAD  # and a stage may make a few clips ready on its own
+        reach += len(self._makers) * (depth + 1)
         named = len(ids) if segment.careful else min(len(ids), reach + BATCH)
         yield name_of(ids[:named])
         done: set[str] = set()
         oldest = 0
-        with Ahead(self._made(segment), FRAMES_AHEAD, self._bench.thread) as source:
+        clips, told_s = self.clips[segment.start : segment.end], 0.0
+        hands = [
+            Ahead(self._made(clips[place :: len(self._makers)], maker), depth, maker.thread)
+            for place, maker in enumerate(self._makers)
+        ]
+        with Dealt(hands) as source:
             for clip_id, answer in answered(self._stage, self._model, source):
                 number = self._page_of[clip_id]
                 self.pages[number].rows[clip_id] = answer
                 done.add(clip_id)
                 if self.pages[number].full:
-                    self._waited_s, source.waited_s = self._waited_s + source.waited_s, 0.0
+                    self._waited_s, told_s = self._waited_s + source.waited_s - told_s, source.waited_s
                     yield self.commit(number)
                 if named < len(ids) and len(done) + reach > named:
                     while ids[oldest] in done:
                         oldest += 1
                     named = min(len(ids), named + BATCH)
                     yield name_of(ids[oldest:named])
-            self._waited_s += source.waited_s
+            self._waited_s += source.waited_s - told_s
 
-    def _made(self, segment: Segment) -> Iterator[Made | tuple[str, ClipError]]:
-        """Each clip with its frames, or its id and why it has none; made in the thread."""
-        for clip in self.clips[segment.start : segment.end]:
-            number = self._page_of[clip.clip_id]
-            frames = self._frames[number]
-            frames.forget()
-            shown = shown_to(self._stage, clip, frames, self.pages[number].known, self._poison)
-            yield (clip.clip_id, shown) if isinstance(shown, ClipError) else shown
+    def _made(self, clips: Sequence[Clip], maker: Maker) -> Iterator[Made | tuple[str, ClipError]]:
+        """Each clip with its frames, or its id and why it has none; made in the maker's thread."""
+        for number, share in groupby(clips, key=lambda clip: self._page_of[clip.clip_id]):
+            page = self.pages[number]
+            # Of one part alone: with it goes what was read of its proxies.
+            frames = Frames(self._task.annotate.store, page.unit, maker.decoder, maker.fetcher)
+            for clip in share:
+                spent = frames.seconds
+                shown = shown_to(self._stage, clip, frames, page.known, self._poison, page.before)
+                maker.seconds += frames.seconds - spent
+                frames.forget()
+                yield (clip.clip_id, shown) if isinstance(shown, ClipError) else shown
 
     def commit(self, number: int) -> Done:
         """Writes the annotation of a full part."""
@@ -240,7 +273,7 @@ class _Flow:
 
     def _seconds(self) -> dict[str, float]:
         """CPU seconds since the last part was committed."""
-        cpu_s, frames_s = time.thread_time(), sum(frames.seconds for frames in self._frames)
+        cpu_s, frames_s = time.thread_time(), sum(maker.seconds for maker in self._makers)
         spent = {self._stage.name: cpu_s - self._cpu_s, "frames": frames_s - self._frames_s}
         self._cpu_s, self._frames_s = cpu_s, frames_s
         return spent
@@ -259,7 +292,9 @@ class _Flow:
 
 
 def answered(
-    stage: Stage, model: Any, source: Ahead[Made | tuple[str, ClipError]]
+    stage: Stage,
+    model: Any,
+    source: Ahead[Made | tuple[str, ClipError]] | Dealt[Made | tuple[str, ClipError]],
 ) -> Iterator[tuple[str, Row | ClipError]]:
     """Each clip's id and answer, in any order; where the stage raises, the clips that it was at are asked alone."""
     at_work: dict[str, Made] = {}

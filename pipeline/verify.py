@@ -59,6 +59,7 @@ class Fault(StrEnum):
     DUPLICATE = "duplicate"  # a clip that is there twice
     BUCKET = "bucket"  # a clip in a bucket that is not its own, or of another shape than its bucket
     MEDIA = "media"  # a clip's bytes do not fit its digest, or its media is not what the row says
+    GATE = "gate"  # people's review failed the pool, and nobody asked for its shards all the same
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,11 @@ def verify(
         sentence = str(error) if not isinstance(error, OSError) else f"cannot be read: {error}"
         return [Problem(Fault.MANIFEST, MANIFEST, sentence)]
     proof = _Proof(manifest, digests, decoder, deep)
-    problems = list(_listing(files, folder, manifest))
+    problems = [
+        Problem(Fault.GATE, MANIFEST, f"the {gate} gate failed, and nobody waived it")
+        for gate in manifest.refused
+    ]
+    problems += _listing(files, folder, manifest)
     absent = {problem.path for problem in problems if problem.fault is Fault.MISSING}
     for file in manifest.files:
         if file.path in absent:

@@ -156,8 +156,8 @@ class Desk:
     def item(self, reviewer: str, item_id: str, about: About, twin: About | None) -> dict[str, Any]:
         """All that the page shows of one item, and what this reviewer has said of it; of others' words nothing."""
         shown = self.shown(item_id)
-        own = self.store.state(reviewer)
-        verdict = own.verdicts.get(item_id)
+        own = self.store.own(item_id, reviewer)
+        verdict = own.reading
         return {
             "item": item_id,
             "source": shown.source,
@@ -171,8 +171,8 @@ class Desk:
             "verdict": None
             if verdict is None
             else {"verdict": verdict.verdict, "reasons": list(verdict.reasons)},
-            "note": own.notes.get(item_id, ""),
-            "edit": own.edits.get(item_id),
+            "note": own.note,
+            "edit": own.edit,
         }
 
     def take(self, reviewer: str, said: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,11 +191,11 @@ class Desk:
         if kind == "verdict":
             event = self._verdict(reviewer, client_id, shown.item_id, said, made_at)
         elif kind == "note":
-            note = " ".join(str(said.get("note", "")).split())[:MAX_NOTE]
-            event = Event(client_id, shown.item_id, reviewer, "note", made_at, fields={"note": note})
+            fields = {"note": _note(said.get("note"))}
+            event = Event(client_id, shown.item_id, reviewer, "note", made_at, fields=fields)
         elif kind == "edit":
-            fields = self._edit(shown, said.get("caption"))
-            event = Event(client_id, shown.item_id, reviewer, "edit", made_at, fields=fields)
+            edited = self._edit(shown, said.get("caption"))
+            event = Event(client_id, shown.item_id, reviewer, "edit", made_at, fields=edited)
         else:
             raise Refused("an event is a verdict, an undo, a note or an edit")
         self.store.append(event)
@@ -228,6 +228,15 @@ class Desk:
         except ValueError as error:
             raise Refused(f"this cannot be the caption: {error}") from error
         return {} if found == shown.captions[0].caption else {"caption": found}
+
+
+def _note(said: Any) -> str:
+    """A note as it is stored, line breaks and all. Refused: it is none, or too long to be kept whole."""
+    if not isinstance(said, str):
+        raise Refused("a note is text")
+    if len(said) > MAX_NOTE:
+        raise Refused(f"a note has at most {MAX_NOTE:,} characters, and this one has {len(said):,}")
+    return said.strip()
 
 
 def media(name: str, about: About) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -23,6 +23,7 @@ from review.store import Event, ItemState
 FORMULA = "=+-@\t\r\n＝＋－＠"
 """First characters that make a formula of a cell, in one spreadsheet or another (OWASP, CSV injection)."""
 SEPARATOR = ";"
+PICKED = "picked"
 COLUMNS = pa.schema(
     [
         pa.field("clip_id", pa.string()),
@@ -51,13 +52,14 @@ class Row:
     verdict: str
     reason: str
     """Words of reasons.REASONS, joined by a semicolon."""
-    inclusion: float
-    """The chance with which the clip was drawn."""
+    inclusion: float | None
+    """The chance with which the clip was drawn; None: somebody picked it."""
     reviewer: str
     item_id: str
     gate: str
     pool: str
     side: str
+    """kept or rejected by the rules; PICKED: it is of no sample."""
     stratum: str
     note: str
     caption: str | None
@@ -79,18 +81,32 @@ def rows(plan: Plan, states: Sequence[ItemState]) -> Iterator[Row]:
                 clip_id=item.clip_id,
                 verdict=reading.verdict,
                 reason=SEPARATOR.join(reading.reasons),
-                inclusion=item.inclusion,
+                inclusion=item.inclusion if plan.strata else None,
                 reviewer=reading.reviewer,
                 item_id=item.item_id,
                 gate=plan.gate,
                 pool=plan.pool,
-                side=item.side,
+                side=item.side if plan.strata else PICKED,
                 stratum=item.stratum,
                 note=state.notes.get(reading.reviewer, ""),
                 caption=None if edited is None else _text(edited),
                 seconds=None if reading.shown_at is None else round(reading.made_at - reading.shown_at, 3),
                 made_at=reading.made_at,
             )
+
+
+def confirmed(plan: Plan, states: Sequence[ItemState]) -> dict[str, tuple[str, ...]]:
+    """By clip, the reviewers who call it good, where all who judged it do and nobody corrected its caption.
+
+    At a gate that shows captions that says too that the caption is true. Planted items are left out.
+    """
+    found = {}
+    for item, state in zip(plan.items, states, strict=True):
+        judged = [reading for reading in state.readings if reading.verdict != "skip"]
+        good = bool(judged) and all(reading.verdict == "good" for reading in judged)
+        if good and item.planted is None and state.edit is None:
+            found[item.clip_id] = tuple(reading.reviewer for reading in judged)
+    return found
 
 
 def _text(value: Any) -> str:
@@ -143,7 +159,8 @@ def to_label_studio(plan: Plan, states: Sequence[ItemState]) -> bytes:
             {"result": list(_results(state, reading.reviewer, reading.verdict, reading.reasons))}
             for reading in state.readings
         ]
-        tasks.append({"data": data | {"inclusion": item.inclusion}, "annotations": annotations})
+        inclusion = item.inclusion if plan.strata else None
+        tasks.append({"data": data | {"inclusion": inclusion}, "annotations": annotations})
     return json.dumps(tasks, ensure_ascii=False, indent=1).encode() + b"\n"
 
 
@@ -255,12 +272,19 @@ def places(plan: Plan) -> dict[str, str]:
     return found
 
 
-def events(gate: Gate, known: Mapping[str, str], one: Given, reviewer: str, now: float) -> Iterator[Event]:
-    """The events of one judgement, with ids that follow from it, so that a file can be imported again.
+def events(
+    gate: Gate,
+    known: Mapping[str, str],
+    one: Given,
+    reviewer: str,
+    now: float,
+    last: Callable[[str, str], int],
+) -> Iterator[Event]:
+    """The events of one judgement, with ids that follow from it and from what its reviewer said last of the item: sent
+    twice at once it is one, and said again after something else it is another.
 
-    `known` is what `places` gives.
-
-    `reviewer` is for rows that name nobody, `now` for rows without a time. RowError: it cannot be taken.
+    `known` is what `places` gives, `last` the seq of an item's and reviewer's last event. `reviewer` is for rows that
+    name nobody, `now` for rows without a time. RowError: it cannot be taken.
     """
     who = one.reviewer or reviewer
     if not who:
@@ -274,11 +298,12 @@ def events(gate: Gate, known: Mapping[str, str], one: Given, reviewer: str, now:
     if item is None:
         raise RowError(f"{one.where}: the plan has no item of clip {one.clip_id or one.item_id!r}")
     made_at = now if one.made_at is None else one.made_at
+    about = (item, who, str(last(item, who)))
     reasons = one.reasons if one.verdict == "bad" else ()
     verdict: Any = one.verdict
-    yield Event(_id(item, who, one.verdict, *reasons), item, who, "verdict", made_at, None, verdict, reasons)
+    yield Event(_id(*about, one.verdict, *reasons), item, who, "verdict", made_at, None, verdict, reasons)
     if one.note:
-        yield Event(_id(item, who, "note", one.note), item, who, "note", made_at, fields={"note": one.note})
+        yield Event(_id(*about, "note", one.note), item, who, "note", made_at, fields={"note": one.note})
     if one.caption:
         try:
             caption = json.loads(one.caption)
@@ -286,7 +311,7 @@ def events(gate: Gate, known: Mapping[str, str], one: Given, reviewer: str, now:
             raise RowError(f"{one.where}: its caption is not JSON: {error}") from error
         if not isinstance(caption, dict):
             raise RowError(f"{one.where}: its caption is not a JSON object")
-        identity = _id(item, who, "caption", one.caption)
+        identity = _id(*about, "caption", one.caption)
         yield Event(identity, item, who, "edit", made_at, fields={"caption": caption})
 
 

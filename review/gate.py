@@ -4,6 +4,9 @@ Two rules, one of them frozen in the plan. *fixed*: the exact 95 % bound of the 
 judged, skipped, or called bad by one of two readers counts as bad when the gate is to pass and as good when it is to
 fail; so an answer given early is the answer at the end, whatever comes, and looking early costs nothing. *sequential*:
 the e-values of review.evidence decide, at any look.
+
+By either rule nothing passes whose readers overlooked the planted faults: of those, the plan says how many must be
+noticed, and one that is not read yet is not noticed yet.
 """
 
 from __future__ import annotations
@@ -40,6 +43,8 @@ class Outcome:
     """It is bad, whatever is still to come."""
     may_be_bad: bool
     """It is not yet known to be good."""
+    split: bool = False
+    """One reader calls it bad and another good, and a third is to say."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +65,21 @@ class Sensitivity:
     """How many of the planted faults the readers noticed."""
 
     planted: int
-    """Of those that are judged."""
+    """Of those that are settled."""
     caught: int
     at_least: float
     """Readers notice at least this share, with 95 % confidence."""
     missed: Mapping[str, int]
     """By kind of fault."""
+    open: int = 0
+    """Planted faults that are not settled yet."""
+    needed: int = 0
+    """So many must be caught, or nothing passes."""
+
+    @property
+    def enough(self) -> bool:
+        """The readers have noticed what they had to."""
+        return self.caught >= self.needed
 
 
 @dataclass(frozen=True)
@@ -82,7 +96,11 @@ class Answer:
     judged: int
     bad: int
     unsure: int
-    """Judged, and yet neither good nor bad: skipped, or called bad by one of two readers."""
+    """Judged, and yet neither good nor bad: each waits for another reader."""
+    split: int
+    """Of those, the ones that one reader calls bad and another good."""
+    waiting: int
+    """Items of the whole plan, planted and rejected ones too, that another reader must settle."""
     share: float
     """Estimated share of bad ones among the population, weighted by stratum, by what is judged."""
     bound: float
@@ -129,6 +147,8 @@ class Banner:
     enough: float
     state: State
     """What the gate would answer now."""
+    sampled: State
+    """The same, whatever became of the planted faults: who judges may see this one, and learns nothing of them."""
 
 
 def outcomes(plan: Plan, states: Sequence[ItemState]) -> tuple[Outcome, ...]:
@@ -142,12 +162,10 @@ def _outcome(plan: Plan, item: Item, state: ItemState) -> Outcome:
     said = [reading.verdict for reading in state.readings if reading.verdict != "skip"]
     called_bad, called_good = said.count("bad"), said.count("good")
     bad = called_bad >= plan.readers
-    if plan.readers > 1:
-        known_good = called_good > 0 and not bad
-    else:
-        wanted = plan.readers_at_most if item.double else 1
-        known_good = not bad and called_good >= wanted
-    return Outcome(item, bool(state.readings), bad, not known_good)
+    # An item that is read twice by plan may still be called bad, and against a bad verdict stand two good ones.
+    good = not bad and called_good >= (2 if item.double or called_bad else 1)
+    split = called_bad > 0 and called_good > 0 and not bad and not good
+    return Outcome(item, bool(state.readings), bad, not good, split)
 
 
 def answer(plan: Plan, states: Sequence[ItemState], events: int) -> Answer:
@@ -155,22 +173,25 @@ def answer(plan: Plan, states: Sequence[ItemState], events: int) -> Answer:
     found = outcomes(plan, states)
     judged = [one for one in found if one.judged]
     unsure = sum(one.may_be_bad and not one.bad for one in judged)
+    split = sum(one.split for one in judged)
     bad = sum(one.bad for one in judged)
     share, _ = _share(plan, judged, worst=False)
     worst, effective = _share(plan, judged, worst=True)
     e_pass, e_fail = evidence(plan, found)
-    state = decide(plan, found)
+    sensitivity = _sensitivity(plan, states)
+    state = _seen_well(decide(plan, found), sensitivity)
     if not judged:
         most = 1.0
     elif _even(plan):
         most = upper(bad + unsure, len(judged), _population(plan))
     else:
         most = bound(worst, effective)
-    sensitivity = _sensitivity(plan, states)
     caught = sensitivity.caught / sensitivity.planted if sensitivity.planted else 0.0
     return Answer(
         state=state,
-        sentence=_sentence(plan, state, len(judged), len(found), bad, unsure, most),
+        sentence=_sentence(
+            plan, state, Counts(len(judged), len(found), bad, unsure, split), most, sensitivity
+        ),
         gate=plan.gate,
         pool=plan.pool,
         limit=plan.limit,
@@ -179,6 +200,8 @@ def answer(plan: Plan, states: Sequence[ItemState], events: int) -> Answer:
         judged=len(judged),
         bad=bad,
         unsure=unsure,
+        split=split,
+        waiting=waiting(plan, states),
         share=share,
         bound=most,
         effective=effective,
@@ -196,6 +219,28 @@ def answer(plan: Plan, states: Sequence[ItemState], events: int) -> Answer:
     )
 
 
+def waiting(plan: Plan, states: Sequence[ItemState]) -> int:
+    """Items of the whole plan that somebody has read and that another reader must settle."""
+    by_id = {state.item_id: state for state in states}
+    found = (_outcome(plan, item, by_id[item.item_id]) for item in plan.items)
+    return sum(one.judged and one.may_be_bad and not one.bad for one in found)
+
+
+def deciding(answers: Sequence[Answer]) -> Answer:
+    """Of the answers of several samples of the same clips, in the order in which they were drawn, the one that counts.
+
+    It is the last, unless one failed before it that no later one, by the same limit or a lower, has passed: else a gate
+    that failed would be rid of by drawing again and judging nothing, or by asking for less.
+    """
+    passed_by = 1.0
+    for one in reversed(answers):
+        if one.state == "fail" and one.limit < passed_by:
+            return one
+        if one.state == "pass":
+            passed_by = min(passed_by, one.limit)
+    return answers[-1]
+
+
 def banner(plan: Plan, states: Sequence[ItemState]) -> Banner:
     """The live numbers; they may be looked at after every verdict."""
     found = outcomes(plan, states)
@@ -203,10 +248,17 @@ def banner(plan: Plan, states: Sequence[ItemState]) -> Banner:
     e_pass, e_fail = evidence(plan, found)
     bad = sum(one.bad for one in judged)
     unsure = sum(one.may_be_bad and not one.bad for one in judged)
-    return Banner(len(judged), len(found), bad, unsure, e_pass, e_fail, ENOUGH, decide(plan, found))
+    sampled = decide(plan, found)
+    state = _seen_well(sampled, _sensitivity(plan, states))
+    return Banner(len(judged), len(found), bad, unsure, e_pass, e_fail, ENOUGH, state, sampled)
 
 
 # --- the two rules
+
+
+def _seen_well(state: State, sensitivity: Sensitivity) -> State:
+    """The answer, but no pass by readers who overlook what was planted. What they found bad is bad all the same."""
+    return "not_enough" if state == "pass" and not sensitivity.enough else state
 
 
 def decide(plan: Plan, found: Sequence[Outcome]) -> State:
@@ -288,38 +340,62 @@ def _agreement(plan: Plan, states: Sequence[ItemState]) -> Agreement:
     double = {item.item_id for item in plan.items if item.double and item.planted is None}
     pairs = []
     for state in states:
-        said = sorted((r.reviewer, r.verdict == "bad") for r in state.readings if r.verdict != "skip")
-        if state.item_id in double and len(said) == 2:
-            pairs.append((said[0][1], said[1][1]))
+        # A third reader comes where two differ: to count that reading would show all pairs at odds.
+        first = [r for r in state.readings if r.verdict != "skip"][:2]
+        if state.item_id in double and len(first) == 2:
+            one, other = sorted((r.reviewer, r.verdict == "bad") for r in first)
+            pairs.append((one[1], other[1]))
     return agreement(pairs)
 
 
 def _sensitivity(plan: Plan, states: Sequence[ItemState]) -> Sensitivity:
     by_id = {state.item_id: state for state in states}
-    planted = caught = 0
+    planted = caught = waiting = 0
     missed: dict[str, int] = {}
     for item in plan.items:
         if item.planted is None:
             continue
         outcome = _outcome(plan, item, by_id[item.item_id])
         if outcome.may_be_bad and not outcome.bad:
-            continue  # not settled
+            waiting += 1
+            continue
         planted += 1
         caught += outcome.bad
         if not outcome.bad:
             missed[item.planted.kind] = missed.get(item.planted.kind, 0) + 1
     at_least = 1 - bound((planted - caught) / planted, planted) if planted else 0.0
-    return Sensitivity(planted, caught, at_least, missed)
+    return Sensitivity(planted, caught, at_least, missed, waiting, plan.to_notice)
 
 
-def _sentence(plan: Plan, state: State, judged: int, n: int, bad: int, unsure: int, most: float) -> str:
-    about = f"{judged} of {n} judged, {bad} bad" + (f", {unsure} unsure" if unsure else "")
+@dataclass(frozen=True)
+class Counts:
+    """What the sample comes to."""
+
+    judged: int
+    n: int
+    bad: int
+    unsure: int
+    split: int
+
+    def __str__(self) -> str:
+        text = f"{self.judged} of {self.n} judged, {self.bad} bad"
+        if self.unsure:
+            text += f", {self.unsure} unsure" + (f" ({self.split} split)" if self.split else "")
+        return text
+
+
+def _sentence(plan: Plan, state: State, about: Counts, most: float, planted: Sensitivity) -> str:
     limit = f"{100 * plan.limit:g} %"
     if state == "pass":
         return f"pass: at most {limit} of the clips are bad ({about}; at most {100 * most:.3g} % with 95 % confidence)"
     if state == "fail":
         return f"fail: more than {limit} of the clips are bad ({about})"
-    if judged < n or unsure:
+    if most <= plan.limit and not planted.enough:
+        total = planted.planted + planted.open
+        noticed = f"of {total} planted faults {planted.caught} were noticed, and {planted.needed} must be"
+        left = f" ({planted.open} are not settled)" if planted.open else ": who misses them proves nothing"
+        return f"not enough: {about}; {noticed}{left}"
+    if about.judged < about.n or about.unsure:
         return f"not enough: {about}; at most {100 * most:.3g} % are bad, the limit is {limit}"
     return (
         f"not enough: {about}; at most {100 * most:.3g} % are bad, the limit is {limit}: "

@@ -33,6 +33,9 @@ EXPECTED = 1 / 3
 """The rate of bad that a pool must be sure to pass with, as a part of the limit. Ours."""
 ROOM = 2.0
 """A sequential sample may be so many times as long as the fixed one: it mostly ends sooner. Ours."""
+NOTICED = 0.5
+"""Of the planted faults, the part that readers must notice for a pass: of nine, who notices four of five as a rule does
+so with a chance of 0.98, and who notices one of four with a chance of 0.05. Ours."""
 SMALL = 0.8
 """Where the size of the pool saves more than this leaves, it is sampled as one stratum, for an exact bound. Ours."""
 
@@ -66,6 +69,8 @@ class Settings:
     """Items that two people read whatever the first one says."""
     rejected_ratio: float = 0.2
     """Clips that the rules reject, as a ratio of n: what they say tunes thresholds, and never the gate."""
+    noticed_ratio: float = NOTICED
+    """Of the planted faults, those that readers must notice for a pass."""
 
     def __post_init__(self) -> None:
         limit = self.limit if self.limit is not None else PAPER[self.gate][1]
@@ -79,6 +84,8 @@ class Settings:
             raise ValueError(f"power is {self.power:g}, not a chance between 0 and 1")
         if self.readers not in (1, 2):
             raise ValueError(f"readers is {self.readers}, not 1 or 2")
+        if not 0 <= self.noticed_ratio <= 1:
+            raise ValueError(f"noticed_ratio is {self.noticed_ratio:g}, not a share from 0 to 1")
         if self.n is not None and self.n < 1:
             raise ValueError(f"n is {self.n}: at least one clip is reviewed")
 
@@ -202,6 +209,8 @@ class Plan:
     """Why n is what it is, in sentences."""
     asked: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Of Settings, `n` and `most_strata` where they were given."""
+    noticed_ratio: float = NOTICED
+    """Of the planted faults, those that readers must notice for a pass."""
 
     @property
     def n(self) -> int:
@@ -209,9 +218,15 @@ class Plan:
         return sum(stratum.drawn for stratum in self.strata)
 
     @property
+    def to_notice(self) -> int:
+        """So many of the planted faults must be noticed for a pass."""
+        planted = sum(item.planted is not None for item in self.items)
+        return math.ceil(self.noticed_ratio * planted)
+
+    @property
     def readers_at_most(self) -> int:
-        """No item is judged by more people than this."""
-        return 2
+        """No item is judged by more people than this: where two must agree, a third decides between two who differ."""
+        return self.readers + 1
 
     @property
     def digest(self) -> str:

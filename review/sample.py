@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.hashes import keyed_hash
 from pipeline.tuning import CONFIDENCE
 from review.plan import Item, Plan, Plant, PlantKind, Settings, Side, Stratum, item_id, size
 from review.reasons import Gate
@@ -71,7 +72,7 @@ def draw(population: pa.Table, settings: Settings, snapshot: Mapping[str, str], 
     most = 1 if sizing.one_stratum else settings.most_strata
     if settings.n is not None:
         most = min(most, max(1, sizing.n // (2 * settings.floor)))
-    names, codes = strata_of(population.take(kept), most)
+    names, codes = strata_of(population.select(["source", "bucket", "score"]).take(kept), most)
     clips = dict(zip(names, np.bincount(codes, minlength=len(names)).tolist(), strict=True))
     floor = settings.floor if len(clips) > 1 else 0
     drawn = allocate(clips, sizing.n, floor) if settings.n is None else _within(clips, sizing.n, floor)
@@ -103,6 +104,7 @@ def draw(population: pa.Table, settings: Settings, snapshot: Mapping[str, str], 
         items=tuple(items),
         rule=settings.rule,
         attempt=attempt,
+        noticed_ratio=settings.noticed_ratio,
         notes=notes,
         asked={
             name: value
@@ -168,9 +170,10 @@ def bands(scores: pa.ChunkedArray) -> pa.Array:
 
 def hashed(ids: pa.ChunkedArray, seed: int) -> Floats:
     """(n,) a number in [0, 1) for each clip."""
-    found: Floats = np.fromiter(
-        (unit(seed, clip) for chunk in ids.chunks for clip in chunk.to_pylist()), np.float64, len(ids)
-    )
+    # A key of its own: what a balance by the same seed has kept must not decide what is drawn of it.
+    key = int.from_bytes(hashlib.sha256(f"sample:{seed}".encode()).digest()[:8], "big")
+    pieces = [keyed_hash(pa.chunked_array([chunk]), key) for chunk in ids.chunks]
+    found: Floats = (np.concatenate([np.zeros(0, np.uint64), *pieces]) >> np.uint64(11)) / float(1 << 53)
     return found
 
 

@@ -9,16 +9,19 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from statistics import median
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from pipeline.store import StorageError
+from review.hold import held
 from review.plan import Item, Plan
 from review.reasons import REASONS
+from review.tally import Part, Tally
 
 Kind = Literal["verdict", "undo", "note", "edit"]
 Verdict = Literal["good", "bad", "skip"]
@@ -105,6 +108,18 @@ class ItemState:
 
 
 @dataclass(frozen=True)
+class Own:
+    """What one reviewer says of one item, as it stands."""
+
+    reading: Reading | None = None
+    note: str = ""
+    edit: Mapping[str, Any] | None = None
+    """The caption as they corrected it."""
+    seq: int = 0
+    """Of the last event of theirs about it; 0: there is none."""
+
+
+@dataclass(frozen=True)
 class OwnState:
     """What one reviewer has said so far, by item: all that their page may know."""
 
@@ -146,17 +161,25 @@ class ReviewStore:
     def __init__(self, path: Path, plan: Plan) -> None:
         self._plan = plan
         self._items: dict[str, Item] = {item.item_id: item for item in plan.items}
+        self._order = list(self._items)
+        self._places = {item_id: place for place, item_id in enumerate(self._order)}
+        self._begins: dict[str, int] = {}
+        """By reviewer, a place before which nothing is open to them."""
         self._lock = threading.RLock()
         self._leases: dict[str, tuple[str, float]] = {}
         self._folded = _Folded()
+        self._states: dict[str, ItemState] = {}
+        """Of items of which nothing was said since they were asked for."""
+        self._tally = Tally()
+        self._tally.add((item_id, self._wanted(item_id)) for item_id in self._items)
         self._name = str(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
-        try:
+        with ExitStack() as stack:
+            stack.enter_context(held(path.parent))
+            self._db = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
+            stack.callback(self._db.close)
             self._open()
-        except BaseException:
-            self._db.close()
-            raise
+            self._stack = stack.pop_all()
 
     def _open(self) -> None:
         try:
@@ -186,7 +209,7 @@ class ReviewStore:
     def close(self) -> None:
         """Closes the file; what was acknowledged is in it."""
         with self._lock:
-            self._db.close()
+            self._stack.close()
 
     # --- writing
 
@@ -196,35 +219,53 @@ class ReviewStore:
         Taken: the item has its readers. ReviewError: the event makes no sense, or its client_id belongs to another.
         StorageError: it could not be written, and may be sent again.
         """
+        return self.add((event,))[0]
+
+    def add(self, events: Sequence[Event]) -> tuple[int, ...]:
+        """Appends all of these events, or none: their seqs, as `append` gives them and raises.
+
+        They are one reviewer's and of different kinds: none is checked against another.
+        """
         with self._lock, self._writing():
             self._refresh()
-            before = self._folded.by_client.get(event.client_id)
-            if before is not None:
-                if (
-                    before.item_id != event.item_id
-                    or before.kind != event.kind
-                    or before.reviewer != event.reviewer
-                ):
-                    raise ReviewError("this client_id was used for another event")
-                return before.seq
-            self._check(event)
-            cursor = self._db.execute(
-                f"INSERT INTO events ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    event.client_id,
-                    event.item_id,
-                    event.reviewer,
-                    event.kind,
-                    event.verdict,
-                    json.dumps(event.reasons, ensure_ascii=False),
-                    json.dumps(dict(event.fields), ensure_ascii=False, allow_nan=False),
-                    event.shown_at,
-                    event.made_at,
-                ),
+            known = [self._known(event) for event in events]
+            for event, before in zip(events, known, strict=True):
+                if before is None:
+                    self._check(event)
+            return tuple(
+                self._insert(event) if before is None else before.seq
+                for event, before in zip(events, known, strict=True)
             )
-            seq = cursor.lastrowid
-            assert seq is not None  # the insert was done
-            return seq
+
+    def _known(self, event: Event) -> Event | None:
+        """The event of this client_id, if it is there. ReviewError: it is another one."""
+        before = self._folded.by_client.get(event.client_id)
+        if before is not None and (before.item_id, before.kind, before.reviewer) != (
+            event.item_id,
+            event.kind,
+            event.reviewer,
+        ):
+            raise ReviewError("this client_id was used for another event")
+        return before
+
+    def _insert(self, event: Event) -> int:
+        cursor = self._db.execute(
+            f"INSERT INTO events ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                event.client_id,
+                event.item_id,
+                event.reviewer,
+                event.kind,
+                event.verdict,
+                json.dumps(event.reasons, ensure_ascii=False),
+                json.dumps(dict(event.fields), ensure_ascii=False, allow_nan=False),
+                event.shown_at,
+                event.made_at,
+            ),
+        )
+        seq = cursor.lastrowid
+        assert seq is not None  # the insert was done
+        return seq
 
     def undo(self, reviewer: str, client_id: str, made_at: float) -> str | None:
         """Takes back the reviewer's latest verdict that stands; the item that is open again, None if there was none."""
@@ -260,13 +301,18 @@ class ReviewStore:
             event.fields.get("caption", {}), dict
         ):
             raise ReviewError("a note is text, and a caption an object")
+        try:
+            json.dumps([event.client_id, event.reviewer, dict(event.fields)], ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ReviewError("half of a character is no text") from None
         if len(json.dumps(dict(event.fields))) > MAX_FIELDS_CHARS:
             raise ReviewError(f"a note or caption has at most {MAX_FIELDS_CHARS} characters")
         own = self._folded.verdicts.get(event.item_id, {})
         if event.kind == "undo" and not own.get(event.reviewer):
             raise ReviewError("there is no verdict to take back")
         reads = event.kind == "verdict" and event.verdict != "skip" and not own.get(event.reviewer)
-        if reads and self._read_by_others(event.item_id, event.reviewer) >= self._plan.readers_at_most:
+        most = max(2, self._wanted(event.item_id))
+        if reads and self._read_by_others(event.item_id, event.reviewer) >= most:
             raise Taken("this item has its readers already")
 
     # --- reading
@@ -290,6 +336,29 @@ class ReviewStore:
                 seq,
             )
             self._folded.take(event)
+            self._states.pop(item, None)
+            if event.kind in ("verdict", "undo"):
+                self._recount(item)
+
+    def _recount(self, item_id: str) -> None:
+        """Counts an item anew whose verdicts have changed, and looks whether it is open again."""
+        stacks = self._folded.verdicts.get(item_id, {}).values()
+        standing = [stack[-1] for stack in stacks if stack]
+        part = Part(
+            read=sum(event.verdict != "skip" for event in standing),
+            wanted=self._wanted(item_id),
+            reviewers=tuple(event.reviewer for event in standing),
+            seconds=tuple(
+                event.made_at - event.shown_at
+                for event in standing
+                if event.shown_at is not None and 0 <= event.made_at - event.shown_at <= LONGEST_S
+            ),
+        )
+        self._tally.change(item_id, part)
+        place = self._places[item_id]
+        for reviewer, begin in self._begins.items():
+            if place < begin and not self._closed_to(item_id, reviewer):
+                self._begins[reviewer] = place
 
     def events(self) -> tuple[Event, ...]:
         """Every event, in order."""
@@ -309,7 +378,16 @@ class ReviewStore:
         """All that stands of every item, in the plan's order."""
         with self._lock:
             self._refresh()
-            return tuple(self._folded.item(item_id) for item_id in self._items)
+            for item_id in self._items:
+                if item_id not in self._states:
+                    self._states[item_id] = self._folded.item(item_id)
+            return tuple(map(self._states.__getitem__, self._items))
+
+    def own(self, item_id: str, reviewer: str) -> Own:
+        """What this reviewer says of one item."""
+        with self._lock:
+            self._refresh()
+            return self._folded.own(item_id, reviewer)
 
     def state(self, reviewer: str) -> OwnState:
         """What this reviewer has said so far."""
@@ -337,8 +415,12 @@ class ReviewStore:
         """
         with self._lock:
             self._refresh()
+            begin = self._begins.get(reviewer, 0)
+            while begin < len(self._order) and self._closed_to(self._order[begin], reviewer):
+                begin += 1
+            self._begins[reviewer] = begin
             found: list[str] = []
-            for item_id in self._items:
+            for item_id in islice(self._order, begin, None):
                 if len(found) == n:
                     break
                 if self._open_to(item_id, reviewer, now):
@@ -348,13 +430,18 @@ class ReviewStore:
                         self._leases[item_id] = (reviewer, now + LEASE_S)
             return tuple(found)
 
+    def _closed_to(self, item_id: str, reviewer: str) -> bool:
+        """Nothing is to be had of this reviewer here, whoever holds it, until its verdicts change."""
+        judged = bool(self._folded.verdicts.get(item_id, {}).get(reviewer))
+        return judged or self._read_by_others(item_id, reviewer) >= self._wanted(item_id)
+
     def _open_to(self, item_id: str, reviewer: str, now: float) -> bool:
         own = self._folded.verdicts.get(item_id, {})
         if own.get(reviewer):
             return False
         holder, until = self._leases.get(item_id, ("", 0.0))
-        held = holder not in ("", reviewer) and until > now and not own.get(holder)
-        return self._read_by_others(item_id, reviewer) + held < self._wanted(item_id)
+        leased = holder not in ("", reviewer) and until > now and not own.get(holder)
+        return self._read_by_others(item_id, reviewer) + leased < self._wanted(item_id)
 
     def _read_by_others(self, item_id: str, reviewer: str) -> int:
         """How many others have judged it; a skip is no judgement."""
@@ -362,34 +449,25 @@ class ReviewStore:
         return sum(bool(s) and s[-1].verdict != "skip" for who, s in own.items() if who != reviewer)
 
     def _wanted(self, item_id: str) -> int:
-        """How many readings the item wants: one, or the plan's most when it is read twice or somebody called it bad."""
+        """How many readings the item wants: one; two when it is read twice, or called bad and two must say so; the
+        plan's most when readers differ."""
         own = self._folded.verdicts.get(item_id, {})
-        if self._items[item_id].double:
+        said = {stack[-1].verdict for stack in own.values() if stack}
+        if {"good", "bad"} <= said:
             return self._plan.readers_at_most
-        called_bad = any(stack and stack[-1].verdict == "bad" for stack in own.values())
-        return self._plan.readers if called_bad else 1
+        if self._items[item_id].double:
+            return 2
+        return self._plan.readers if "bad" in said else 1
 
     def progress(self) -> Progress:
         """How far the review is, all reviewers together."""
         with self._lock:
             self._refresh()
-            judged = settled = left = 0
-            seconds: list[float] = []
-            by_reviewer: dict[str, int] = {}
-            for item_id in self._items:
-                stacks = self._folded.verdicts.get(item_id, {})
-                standing = [stack[-1] for stack in stacks.values() if stack]
-                read = sum(event.verdict != "skip" for event in standing)
-                wanted = self._wanted(item_id)
-                judged += read > 0
-                settled += read >= wanted
-                left += max(0, wanted - read)
-                for event in standing:
-                    by_reviewer[event.reviewer] = by_reviewer.get(event.reviewer, 0) + 1
-                    if event.shown_at is not None and 0 <= event.made_at - event.shown_at <= LONGEST_S:
-                        seconds.append(event.made_at - event.shown_at)
-            pace = median(seconds) if seconds else None
-            return Progress(len(self._items), judged, settled, left, by_reviewer, pace)
+            tally = self._tally
+            by_reviewer = dict(+tally.by_reviewer)
+            return Progress(
+                len(self._items), tally.judged, tally.settled, tally.left, by_reviewer, tally.pace
+            )
 
 
 class _Transaction:
@@ -436,11 +514,14 @@ class _Folded:
         """By item and reviewer: verdicts, the one that stands last; undo takes it off."""
         self.notes: dict[str, dict[str, str]] = {}
         self.edits: dict[str, dict[str, Event]] = {}
+        self.last: dict[tuple[str, str], int] = {}
+        """By item and reviewer, the seq of the last event."""
 
     def take(self, event: Event) -> None:
         """Folds in one event, in order of seq."""
         self.seq = event.seq
         self.by_client[event.client_id] = event
+        self.last[event.item_id, event.reviewer] = event.seq
         if event.kind == "verdict":
             self.verdicts.setdefault(event.item_id, {}).setdefault(event.reviewer, []).append(event)
         elif event.kind == "undo":
@@ -455,6 +536,17 @@ class _Folded:
             edits.pop(event.reviewer, None)
             if event.fields:
                 edits[event.reviewer] = event
+
+    def own(self, item_id: str, reviewer: str) -> Own:
+        """What stands of one item and reviewer."""
+        stack = self.verdicts.get(item_id, {}).get(reviewer)
+        edit = self.edits.get(item_id, {}).get(reviewer)
+        return Own(
+            _reading(stack[-1]) if stack else None,
+            self.notes.get(item_id, {}).get(reviewer, ""),
+            None if edit is None else edit.fields["caption"],
+            self.last.get((item_id, reviewer), 0),
+        )
 
     def item(self, item_id: str) -> ItemState:
         """What stands of one item."""

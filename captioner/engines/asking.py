@@ -8,6 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field
 
 from captioner.generate import Generator
+from pipeline.clip import Clip
+from pipeline.reasons import Reason
 from pipeline.stage import Stage
 
 LOCAL = ("model", "model_sha256", "device", "tensor_parallel", "memory_ratio", "max_tokens_total")
@@ -178,3 +180,11 @@ class AskingStage(Stage):
 
             raise MissingWeight(f'engine = "vllm" needs stage.{self.name}.model: {WANTED}')
         return self.model
+
+
+def attempt_at(clip: Clip) -> int:
+    """Which attempt at a clip the model is told of: over 1 on a retry of what it answered at fault.
+
+    Of an engine or a server that failed it is not told: the run ends with the bytes of one in which nothing failed.
+    """
+    return clip.attempt if clip.failed == Reason.CAPTION_INVALID else 1

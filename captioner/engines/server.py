@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -35,6 +35,16 @@ GIVE_UP = 64
 """Prompts in a row that the server failed, whatever it refused in between: it is not the prompts' fault then."""
 MINE = "rushes-"
 """What our request ids begin with."""
+UNTRACED = "the server does not echo request ids"
+"""Noted of an answer of which nothing but the connection says that it is this prompt's."""
+
+
+@dataclass(frozen=True)
+class _Reply:
+    """A good reply's JSON object, and whether its header has our request id."""
+
+    plain: Mapping[str, Any]
+    echoed: bool
 
 
 @dataclass(frozen=True)
@@ -79,7 +89,7 @@ class ServerGenerator:
             if found.kind == "gone":
                 raise GeneratorDied(self._said(found.sentence))
             return []
-        listed = found.get("data")
+        listed = found.plain.get("data")
         names = [one.get("id") for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
         return [name for name in names if isinstance(name, str)]
 
@@ -154,18 +164,19 @@ class ServerGenerator:
         found = self._exchange("POST", "/chat/completions", body, headers, self._settings.timeout_s)
         if isinstance(found, _Trouble):
             return found
-        said = found.get("id")
-        if isinstance(said, str) and MINE in said and mine not in said:
+        said = str(found.plain.get("id"))
+        if MINE in said and mine not in said:
             return _Trouble("it answered another prompt", "later")
         try:
-            return answer_in(prompt, found)
+            answer = answer_in(prompt, found.plain)
         except (AttributeError, LookupError, TypeError, ValueError):
             return _Trouble("its reply is no chat completion", "later")
+        return answer if found.echoed or mine in said else replace(answer, notes=(UNTRACED,))
 
     def _exchange(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], timeout_s: float
-    ) -> dict[str, Any] | _Trouble:
-        """The JSON object of a good reply. Raises GeneratorDied when the server is not for us."""
+    ) -> _Reply | _Trouble:
+        """A good reply. Raises GeneratorDied when the server is not for us."""
         import urllib3
 
         faults = urllib3.exceptions
@@ -193,13 +204,15 @@ class ServerGenerator:
             return _Trouble(f"the connection broke off ({type(error).__name__})", "later")
         if data is None:
             return _Trouble(f"its reply has more than {MAX_REPLY_BYTES} bytes", "later")
-        echoed, asked = reply.headers.get("X-Request-Id", ""), headers.get("X-Request-Id", "")
+        echoed, asked = reply.headers.get("X-Request-Id", ""), headers.get("X-Request-Id")
         if echoed.startswith(MINE) and echoed != asked:
             return _Trouble("it answered another prompt", "later")
         if reply.status != 200:
             return self._status(reply.status, reply.headers, data)
         plain = _object(data)
-        return plain if plain is not None else _Trouble("its reply is no JSON object", "later")
+        if plain is None:
+            return _Trouble("its reply is no JSON object", "later")
+        return _Reply(plain, echoed == asked)
 
     def _status(self, status: int, headers: Mapping[str, str], data: bytes) -> _Trouble:
         """What a status other than 200 means (RFC 9110, 15). Raises GeneratorDied."""
@@ -226,13 +239,10 @@ def checked_url(settings: ServerSettings) -> str:
     parts = urlsplit(settings.url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
         raise WeightError(
-            "a captioning server needs `url` in the stage's settings: an address such as"
-            " http://127.0.0.1:8000/v1, with no key in it"
+            "a captioning server needs `url`: an address such as http://127.0.0.1:8000/v1, with no key in it"
         )
     if not settings.served_model:
-        raise WeightError(
-            "a captioning server needs `served_model` in the stage's settings: its name for the model"
-        )
+        raise WeightError("a captioning server needs `served_model`: its name for the model")
     return settings.url.rstrip("/")
 
 

@@ -1,6 +1,6 @@
 """A language model, with or without eyes, on vLLM in this process: Qwen2.5-VL (SkyCaptioner-V1), Qwen3-VL and others.
 
-Continuous batching: a prompt is taken whenever fewer than `window` are at work, and is made ready (frames fitted to the
+Continuous batching: `window` prompts are at work and a few wait for them; each is made ready (frames fitted to the
 pixel budget, chat template, the checkpoint's own processor) in a thread while the model works. Frames are handed over
 decoded, with the metadata that tells the model their times. A schema guides decoding by xgrammar.
 """
@@ -26,6 +26,8 @@ from pipeline.weights import WeightError
 
 READY_AHEAD = 4
 """Prompts that are made ready before the model has room for them."""
+QUEUED = 4
+"""Prompts that wait inside vLLM, so that no step goes by with a place free that an answer has left. Ours."""
 LEAST_BATCHED = 4_096
 """Tokens of prompts that a step on a CPU may read, at least. Ours."""
 LONE_S = 0.1
@@ -76,6 +78,8 @@ class Used:
     """Seconds in which prompts were at work."""
     idle_s: float = 0.0
     """Seconds in which it waited for the first of them."""
+    steps: int = 0
+    """Steps of the model, each of which gives a token to every prompt at work."""
 
 
 class VllmGenerator:
@@ -160,7 +164,7 @@ class VllmGenerator:
     def _answers(self, ready: Ahead[tuple[Prompt, Any]], at_work: dict[str, Prompt]) -> Iterator[Answer]:
         more = True
         while more or at_work:
-            while more and len(at_work) < self._settings.window and (not at_work or ready.ready):
+            while more and len(at_work) < self._settings.window + QUEUED and (not at_work or ready.ready):
                 try:
                     prompt, rendered = self._taken(ready, idle=not at_work)
                 except StopIteration:
@@ -205,6 +209,7 @@ class VllmGenerator:
     def _step(self, at_work: dict[str, Prompt]) -> Iterator[Answer]:
         """The answers of the prompts that one step of the engine has ended."""
         began = time.monotonic()
+        self.used.steps += 1
         try:
             outputs = self._llm.llm_engine.step()
         except Exception as error:  # whatever a step raises, the prompts at work are lost with it

@@ -29,9 +29,9 @@ class Exam:
     exact_ratio: float | None
     """Share that are the taught answer, letter by letter."""
     average: float | None
-    """Mean accuracy of the paper's fields (captioner.evaluate, texts judged by claims and shared words)."""
+    """Mean accuracy of the paper's fields (captioner.evaluate), but for appearance and action, which are not judged."""
     fields: dict[str, float]
-    """Accuracy of each field."""
+    """Accuracy of each field; of appearance, action, environment and lighting only how often the words are alike."""
 
 
 def examined(student: Student, lessons: Iterable[Prepared], course: Course, epoch: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ const page = {
   reasons: new Set(),
   chosen: new Map(), // reasons of items judged on this page, for when one is taken back
   refused: "", // why the corrected caption was not taken
+  unsaid: "", // why the note was not
   busy: false,
   shownAt: 0,
   hidden: 0, // milliseconds since then that the page was not in view
@@ -99,13 +100,14 @@ function expect() {
 const fetchAhead = (item) => ({ item, data: null, video: document.createElement("video") });
 
 function show(item, video) {
-  Object.assign(page, { item, refused: "", compare: "", shownAt: performance.now(), hidden: 0, hiddenAt: document.hidden ? performance.now() : 0 });
+  Object.assign(page, { item, refused: "", unsaid: "", compare: "", shownAt: performance.now(), hidden: 0, hiddenAt: document.hidden ? performance.now() : 0 });
   page.reasons = new Set(item.verdict?.reasons ?? page.chosen.get(item.item) ?? []);
   $("stage").replaceChildren(item.fault ? make("p", { className: "cannot" }, item.fault) : picture(item.clip, video));
   $("player").hidden = Boolean(item.fault) || item.clip.still;
   $("source").textContent = item.source;
   $("span").textContent = item.fault ? "" : `${timecode(item.start_s)} – ${timecode(item.end_s)} · ${(item.end_s - item.start_s).toFixed(1)} s`;
   $("note").value = item.note;
+  fit($("note"));
   for (const name of ["good", "bad", "skip"]) $(name).classList.toggle("was", item.verdict?.verdict === name);
   $("good").disabled = $("bad").disabled = Boolean(item.fault);
   $("why").classList.remove("asked");
@@ -160,6 +162,11 @@ async function judge(verdict) {
   if (page.refused && verdict !== "skip") {
     tell(page.refused);
     $("caption").scrollIntoView({ block: "nearest" });
+    return;
+  }
+  if (page.unsaid) {
+    tell(page.unsaid);
+    $("note").focus();
     return;
   }
   page.chosen.set(page.item.item, [...page.reasons]);
@@ -247,21 +254,29 @@ async function correct() {
 async function restore() {
   const { item } = page;
   if (!item) return;
-  page.refused = "";
-  item.edit = null;
-  showCaption();
-  await say({ kind: "edit", item: item.item, caption: null });
-  tell("The corrections are taken back.");
+  try {
+    await say({ kind: "edit", item: item.item, caption: null });
+    page.refused = "";
+    item.edit = null;
+    tell("The corrections are taken back.");
+  } catch (fault) {
+    page.refused = `Not taken back: ${fault.message}.`;
+    tell(page.refused);
+  }
+  if (page.item === item) showCaption();
 }
 
 async function noted() {
   const { item } = page;
   if (!item) return;
-  item.note = $("note").value;
+  const note = $("note").value;
   try {
-    await say({ kind: "note", item: item.item, note: item.note });
+    await say({ kind: "note", item: item.item, note });
+    page.unsaid = "";
+    item.note = note;
     tell("The note is saved.");
   } catch (fault) {
+    page.unsaid = `The note is not saved: ${fault.message}.`;
     trouble("NOT SAVED", fault.message);
   }
 }
@@ -367,6 +382,7 @@ function listen() {
   })) $(id).addEventListener("click", does);
   $("seek").addEventListener("input", () => goTo(Number($("seek").value)));
   $("note").addEventListener("change", noted);
+  $("note").addEventListener("input", () => fit($("note")));
   document.addEventListener("keydown", pressed);
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) page.hiddenAt = performance.now();
@@ -377,8 +393,10 @@ function listen() {
   });
 }
 
-/** When there was nothing left to judge: something may have come back, for a second reader say. */
+/** Now and then: what the verdicts come to, and, when there was nothing left to judge, whether something has come back,
+ * for a second reader say. */
 async function lookAgain() {
+  if (!document.hidden) showBanner();
   if (page.busy || page.item || document.hidden || $("finished").hidden) return;
   const state = await ask("api/state").catch(() => null);
   if (!state || page.busy || page.item) return;

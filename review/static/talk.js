@@ -19,13 +19,14 @@ export async function ask(path, body) {
     body: JSON.stringify(body),
   };
   let answer;
+  let text;
   try {
     answer = await fetch(path, { ...sent, cache: "no-store" });
+    text = await answer.text(); // may break off as well
   } catch {
     throw new Fault(0, "the server does not answer");
   }
-  if (answer.ok) return answer.json();
-  const text = await answer.text();
+  if (answer.ok) return JSON.parse(text);
   let message = text;
   try { message = JSON.parse(text).message; } catch { /* a plain sentence */ }
   throw new Fault(answer.status, message);
@@ -82,13 +83,21 @@ export function say(event) {
 /** Waits until nothing is on its way, whatever became of it. */
 export const settled = () => flushing.catch(() => null);
 
-/** Sends what a page before this one could not. */
-export function sendLeft() {
-  flushing = flush("");
-  return flushing;
+/** Sends what a page before this one could not, and says what of it the server does not take. */
+export async function sendLeft() {
+  const lost = [];
+  flushing = flush("", lost);
+  await flushing;
+  if (lost.length) trouble("NOT TAKEN", `${lost.join(". ")}.`);
 }
 
-async function flush(wanted) {
+/** What an event said, for whoever does not see its clip. */
+function wordsOf({ kind, verdict, item, note }) {
+  const words = { verdict: `the verdict "${verdict}"`, note: `the note "${note}"`, edit: "a correction", undo: "an undo" }[kind] ?? kind;
+  return `Kept from before a reload: ${words}${item ? ` of item ${item}` : ""}`;
+}
+
+async function flush(wanted, lost = []) {
   let state = null;
   for (let first = outbox[0]; first; first = outbox[0]) {
     const done = () => keep(outbox.filter((event) => event.client_id !== first.client_id));
@@ -98,6 +107,7 @@ async function flush(wanted) {
     } catch (fault) {
       done();
       if (first.client_id === wanted) throw fault;
+      lost.push(`${wordsOf(first)}: ${fault.message}`);
     }
     if (first.client_id === wanted) break;
   }

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from balance.concepts import UNKNOWN, Evidence, category_of, load_concepts
+from balance.concepts import UNKNOWN, Evidence, Unmapped, category_of, load_concepts
 from captioner.concepts import TYPE_OF
 from filters.descriptors.imagenet import LABELS
 
@@ -69,6 +69,36 @@ def test_a_column_is_mapped_row_by_row():
     assert CONCEPTS.assign(nothing, nothing).to_pylist() == [UNKNOWN, UNKNOWN]
     empty = pa.chunked_array([], pa.string())
     assert CONCEPTS.assign(empty, empty).to_pylist() == []
+
+
+def test_what_is_not_known_as_it_is_said_is_counted_with_what_it_is_taken_for():
+    said = [
+        *[
+            ("Human", "Young woman"),
+            ("Human", "Women"),
+            ("动物", "白猫"),
+            ("动物", "白猫"),
+            (None, "白猫"),
+            (None, None),
+        ],
+        *[
+            ("Blob", "Dog"),
+            ("Blob", None),
+            ("Animal", "Quokkas"),
+            ("Other", "shadow of a man"),
+            ("Animal", "Dog (old)"),
+        ],
+    ]
+    columns = [pa.chunked_array([list(one)]) for one in zip(*said, strict=True)]
+    assert CONCEPTS.unmapped(*columns) == {
+        Unmapped("Human", "Young woman", "Human > Woman", guessed=True): 1,
+        Unmapped("动物", "白猫", "Animal > Cat", guessed=True): 2,
+        Unmapped("", "白猫", UNKNOWN): 1,
+        Unmapped("Blob", "Dog", "Animal > Dog"): 1,
+        Unmapped("Blob", "", UNKNOWN): 1,
+        Unmapped("Animal", "Quokkas", "Animal"): 1,
+        Unmapped("Other", "shadow of a man", UNKNOWN): 1,
+    }
 
 
 @pytest.mark.parametrize(

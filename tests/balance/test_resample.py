@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from balance.concepts import UNKNOWN
-from balance.resample import Batch, Rows, keyed_hash, preferred, resample
+from balance.resample import Batch, Rows, preferred, resample
 from balance.settings import REST, Axis, Balance
+from pipeline.hashes import keyed_hash
 
 BEFORE = {"Human": 84_800, "Scenery": 8_800, "Animal": 4_100, "Architecture": 600, "Plant": 900, "Food": 800}
 """SkyReels-V2, figure 5, per 100,000 clips; what it leaves unsaid is divided by us."""
@@ -172,6 +173,47 @@ def test_what_is_not_there_at_all_is_missing_too():
     total = sum(label.after for label in found.labels if label.own)
     sport = next(label for label in found.labels if label.name == "Sport")
     assert (sport.before, sport.after, sport.missing) == (0, 0, math.ceil(0.2 * total))
+
+
+def test_what_is_not_there_is_missing_from_the_smallest_pool():
+    found = resample(
+        pool({"Human": 4, "Animal": 1}), of(concept(shares={"Human": 0.6, "Sport": 0.1, "Food": 0.1}))
+    ).axes[0]
+    assert {label.name: label.missing for label in found.labels if label.missing} == {"Sport": 1, "Food": 1}
+
+
+@pytest.mark.parametrize(
+    ("counts", "keys", "others"),
+    [
+        # 1,000 are 55.3 % of 1,808.3, and 100 are 2 % of 5,000
+        ({"Human": 1_000}, {"caps": {"Human": 0.553}}, {"Human": 809}),
+        ({f"s{i}": 100 for i in range(10)}, {"cap": 0.02}, {f"s{i}": 4_000 for i in range(10)}),
+        ({f"s{i}": 1 for i in range(10)}, {"cap": 0.02}, {f"s{i}": 40 for i in range(10)}),
+        ({"Human": 1}, {"cap": 0.5}, {"Human": 1}),
+        ({"a": 60, "b": 60}, {"caps": {"a": 0.3, "b": 0.4}}, {"a": 55, "b": 41}),  # 49 and 60 of 109 stay
+        # reached
+        ({f"s{i}": 1 for i in range(10)}, {"cap": 0.1}, {}),
+        ({"Human": 1_000, "Animal": 3}, {"caps": {"Human": 0.553}}, {}),
+        ({"Human": 1_000, "Animal": 1}, {"caps": {"Human": 0.553}}, {}),
+    ],
+)
+def test_a_ceiling_that_cannot_be_kept_says_how_many_others_it_needs(counts, keys, others):
+    found = resample(pool(counts), of(concept(**keys))).axes[0]
+    assert {label.name: label.others for label in found.labels if label.others} == others
+    assert all(label.missing == 0 for label in found.labels)
+
+
+def test_a_ceiling_that_another_axis_breaks_is_said_too():
+    """Half of the clips must be fast, and all fast ones are of one film, which may have a tenth."""
+    found = resample(
+        rows(["fast"] * 500 + ["slow"] * 500, ["a"] * 500 + [f"s{i % 50}" for i in range(500)]),
+        of(Axis("motion", shares={"fast": 0.5, "slow": 0.5}), Axis("source", cap=0.1)),
+    )
+    (film,) = [label for label in found.axes[1].labels if label.others]
+    total = sum(label.after for label in found.axes[1].labels)
+    assert film.name == "a"
+    assert film.others == math.ceil(film.after / 0.1 - total)
+    assert found.axes[0].labels[0].missing > 0
 
 
 def test_a_cap_cuts_only_what_is_above_it():
@@ -431,36 +473,3 @@ def test_a_label_that_is_not_known_is_counted_as_such():
         (UNKNOWN, 2, 2),
         ("Human", 1, 1),
     ]
-
-
-def test_the_keyed_hash_is_fair_and_the_same_everywhere():
-    ids = pa.chunked_array([[f"{i:020x}" for i in range(100_000)]])
-    hashes = keyed_hash(ids, 5)
-    assert len(np.unique(hashes)) == 100_000
-    assert np.bincount((hashes >> np.uint64(60)).astype(int), minlength=16).min() > 6_250 * 0.93
-    agree = np.bitwise_count(hashes ^ keyed_hash(ids, 6)).mean()
-    assert agree == pytest.approx(32, abs=0.1)
-    assert keyed_hash(pa.chunked_array([], pa.string()), 5).tolist() == []
-
-
-@given(st.lists(st.text("0123456789abcdef-é", max_size=30)), st.integers(-(2**63), 2**64))
-def test_the_keyed_hash_is_that_of_each_id_alone(ids, seed):
-    assert keyed_hash(pa.chunked_array([ids], pa.string()), seed).tolist() == [
-        plain_hash(one, seed) for one in ids
-    ]
-
-
-def plain_hash(text, seed):
-    """splitmix64 over the words of the text, one number at a time."""
-    data = text.encode()
-    value = seed % 2**64
-    for start in range(0, len(data), 8):
-        value = mixed(value ^ int.from_bytes(data[start : start + 8], "little"))
-    return mixed(value)
-
-
-def mixed(value):
-    value = (value + 0x9E3779B97F4A7C15) % 2**64
-    value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
-    value = (value ^ (value >> 27)) * 0x94D049BB133111EB % 2**64
-    return value ^ (value >> 31)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from captioner.distill import Ask, Example, Medium, chosen, split, target, write
+from captioner.distill import Ask, Example, Medium, chosen, families, hashed, split, target, write
 from captioner.schema import loads
 
 CAPTION = (
@@ -23,10 +23,8 @@ CAPTION = (
 ASK = Ask("Describe the clip.", "You write captions.", "caption_en/1-00000000")
 
 
-def example(
-    n: int, video: str = "", concept: str = "Human", cluster: str = "", engine: str = "e/1"
-) -> Example:
-    return Example(f"{n:04d}", video or f"v{n}", CAPTION, engine, concept, cluster)
+def example(n: int, video: str = "", concept: str = "Human", engine: str = "e/1") -> Example:
+    return Example(f"{n:04d}", video or f"v{n}", CAPTION, engine, concept)
 
 
 # --- what is chosen
@@ -58,28 +56,66 @@ def test_the_choice_depends_on_the_seed_and_not_on_the_order() -> None:
     assert chosen(pool, 20, 1) != chosen(pool, 20, 0)
 
 
+@settings(max_examples=30)
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=300), st.integers(1, 12))
+def test_what_is_held_while_choosing_is_bounded_and_changes_nothing(
+    rows: list[tuple[int, bool]], most: int
+) -> None:
+    pool = [
+        example(n, concept=f"c{concept % (1 + concept // 2)}", engine="human:ann" if human else "e/1")
+        for n, (concept, human) in enumerate(rows)
+    ]
+    ranked = {one.clip_id: (not one.checked, hashed(7, one.clip_id)) for one in pool}
+    found = chosen(iter(pool), most, 7)
+    counts = Counter(one.concept for one in found)
+    assert len(found) == min(most, len(pool))
+    for concept in {one.concept for one in pool}:
+        mine = sorted((one for one in pool if one.concept == concept), key=lambda one: ranked[one.clip_id])
+        assert [one for one in found if one.concept == concept] == mine[: counts[concept]]
+        if counts[concept] < len(mine):  # it had more to give: none has over one more
+            assert max(counts.values()) <= counts[concept] + 1
+
+
 # --- how it is split
 
 
 @settings(max_examples=30)
 @given(
-    st.lists(st.tuples(st.integers(0, 12), st.integers(0, 9)), max_size=60),
+    st.lists(st.tuples(st.integers(0, 12), st.integers(0, 9), st.booleans()), max_size=60),
     st.floats(0, 0.5),
     st.integers(0, 3),
 )
 def test_no_video_and_no_cluster_of_copies_lies_in_both_parts(
-    rows: list[tuple[int, int]], share: float, seed: int
+    rows: list[tuple[int, int, bool]], share: float, seed: int
 ) -> None:
-    pool = [
-        example(n, video=f"v{video}", cluster=f"c{cluster}" if cluster < 6 else "")
-        for n, (video, cluster) in enumerate(rows)
-    ]
-    found = split(pool, share, seed)
+    """Also where the clip that ties two videos is not among the examples, as a recipe drops copies."""
+    clusters = [(f"v{video}", f"c{cluster}") for video, cluster, _ in rows if cluster < 6]
+    pool = [example(n, video=f"v{video}") for n, (video, _, kept) in enumerate(rows) if kept]
+    found = split(pool, share, seed, families(clusters))
     assert sorted([*found.train, *found.val], key=lambda one: one.clip_id) == pool
-    for name in ("video_id", "cluster"):
-        sides = [{getattr(one, name) for one in part} - {""} for part in (found.train, found.val)]
-        assert not sides[0] & sides[1]
-    assert found == split(pool[::-1], share, seed)
+    sides = [{one.video_id for one in part} for part in (found.train, found.val)]
+    assert not sides[0] & sides[1]
+    reached = [{cluster for video, cluster in clusters if video in side} for side in sides]
+    assert not reached[0] & reached[1]
+    assert found == split(pool[::-1], share, seed, families(clusters[::-1]))
+
+
+def test_copies_over_others_are_one_family_and_lone_videos_none() -> None:
+    ties = [("d", "1"), ("b", "1"), ("b", "2"), ("c", "2"), ("x", "3"), ("e", "4"), ("e", "5")]
+    found = families(ties)
+    assert found == families(ties[::-1])
+    assert found == {"b": "b", "c": "b", "d": "b", "e": "e", "x": "x"}
+    assert families([]) == {}
+    names = families([("c1", "v1"), ("v1", "c1")])  # a video may be called as a cluster is
+    assert names == {"c1": "c1", "v1": "v1"}
+
+
+def test_choosing_few_does_not_cut_what_ties_two_videos() -> None:
+    pool = [example(n, video="v1" if n < 10 else "v2") for n in range(20)]
+    tied = families([("v1", "K"), ("v2", "K")])
+    for seed in range(10):
+        found = split(chosen(pool, 6, seed), 0.5, seed, tied)
+        assert not found.val
 
 
 def test_validation_has_about_its_share_and_is_never_empty_where_it_can_be_filled() -> None:

@@ -136,6 +136,16 @@ def test_seeds_differ_by_run_clip_and_attempt_alone() -> None:
     assert seed_of(7, "a", 1) == seed_of(7, "a", 1)
 
 
+def test_a_retry_of_a_refused_caption_asks_what_was_not_asked_before() -> None:
+    generator = Scripted(lambda prompt: [said(prompt, "prose")])
+    engine = CaptionEngine(generator, TEMPLATE)
+    for attempt in (1, 2, 3):
+        list(engine.stream([replace(request("a"), attempt=attempt)]))
+    assert len({prompt.seed for prompt in generator.seen}) == 6
+    assert [prompt.temperature for prompt in generator.seen] == [0.05] + 5 * [0.5]
+    assert generator.seen[2].user == generator.seen[0].user  # the fault of another command is not told
+
+
 @pytest.mark.parametrize("first", ["no JSON", "", '{"subjects": 1}', GOOD.replace("medium_shot", "dutch")])
 def test_a_fault_is_repaired_once_at_another_temperature(first: str) -> None:
     generator = Scripted(lambda prompt: [said(prompt, first if prompt.key.endswith("/1") else GOOD)])
@@ -205,6 +215,11 @@ def test_an_answer_for_other_frames_is_refused_and_others_go_on() -> None:
     found = results(reply, "a", "b", "c")
     assert [found[clip].outcome.status for clip in "abc"] == [Status.OK, Status.MISMATCHED, Status.OK]
     assert found["b"].message == "it answered for other frames"
+
+
+def test_what_a_generator_notes_of_an_answer_is_kept() -> None:
+    found = results(lambda prompt: [replace(said(prompt), notes=("over a slow line",))], "a")["a"]
+    assert found.outcome.notes == ("over a slow line",)
 
 
 def test_swapped_answers_are_refused_both() -> None:

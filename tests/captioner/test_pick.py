@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from captioner.pick import Candidate, clashes, distance, pick
 from captioner.schema import Caption, Subject, Types
@@ -105,6 +108,37 @@ def test_no_video_and_no_concept_takes_the_whole_list() -> None:
     assert max(Counter(one.concept for one in found).values()) <= 50
     assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
     assert found[0].clip_id == "0000"
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3), st.integers(1, 5)), max_size=250),
+    st.sampled_from([1, 3, 40]),
+)
+def test_holding_few_picks_the_same_as_sorting_all(rows: list[tuple[int, int, int]], most: int) -> None:
+    clips = [
+        candidate(f"{n:04d}", WRONG, video=f"v{v}", concept=f"c{c}", shot_type=("close_up", sure / 5))
+        for n, (v, c, sure) in enumerate(rows)
+    ]
+    ranked = sorted(
+        clips,
+        key=lambda one: (-one.experts["shot_type"][1], hashlib.sha256(f"0\n{one.clip_id}".encode()).digest()),
+    )
+    a_video = max(1, int(0.05 * most))
+    a_concept = max(1, -(-2 * most // max(1, len({one.concept for one in clips}))))
+    videos: Counter[str] = Counter()
+    taken: set[str] = set()
+    for limit in (a_concept, most):
+        concepts: Counter[str] = Counter()
+        for one in ranked:
+            free = videos[one.video_id] < a_video and concepts[one.concept] < limit
+            if one.clip_id not in taken and len(taken) < most and free:
+                taken.add(one.clip_id)
+                videos[one.video_id] += 1
+                concepts[one.concept] += 1
+    assert [one.clip_id for one in pick(iter(clips), most)] == [
+        one.clip_id for one in ranked if one.clip_id in taken
+    ]
 
 
 def test_a_concept_fills_what_the_others_leave_but_a_video_does_not() -> None:

@@ -120,6 +120,16 @@ def test_bounds_are_settings() -> None:
     assert decided(rows(), replace(never, camera_min=0.9))[1] == ALL_MODEL | {"camera_motion": "camera"}
 
 
+def test_the_expert_on_shots_counts_where_the_main_subject_is_a_person() -> None:
+    flipped = [one | {"is_main_subject": not one["is_main_subject"]} for one in MODEL["subjects"]]
+    for subjects in (flipped, MODEL["subjects"][1:], []):
+        listed = [one | {"is_main_subject": True} for one in subjects] if len(subjects) == 1 else subjects
+        caption, sources = decided(rows(MODEL | {"subjects": listed}))
+        assert {sources[name] for name in ("shot_type", "shot_angle", "shot_position")} == {"vlm"}
+        assert caption["shot_position"] == MODEL["shot_position"]
+        assert sources["camera_motion"] == "camera"
+
+
 def test_an_expression_needs_one_face_and_one_person() -> None:
     two_faces = rows(expression={"expression_tracks": [{"start_s": 0.0}, {"start_s": 1.0}]})
     assert "subjects.0.expression" not in decided(two_faces)[1]

@@ -153,6 +153,22 @@ def test_every_motion_that_the_camera_expert_can_name_is_told_in_chinese() -> No
         ("appearance", "Tall and slim", "The man is tall and slim."),
         ("appearance", "Armour of steel", "The man: armour of steel."),
         ("appearance", "Has a beard", "The man has a beard."),
+        ("appearance", "Red coat and hat", "The man has a red coat and hat."),
+        ("appearance", "Spring dress", "The man has a spring dress."),
+        ("appearance", "Interesting hat", "The man has an interesting hat."),
+        ("appearance", "Dress shoes", "The man has dress shoes."),
+        ("appearance", "Body armour", "The man: body armour."),
+        ("appearance", "Uniform", "The man has a uniform."),
+        ("appearance", "Braided hair", "The man has braided hair."),
+        ("appearance", "Bearded man in a hat", "The man is a bearded man in a hat."),
+        ("appearance", "Wearing red trousers", "The man is wearing red trousers."),
+        (
+            "appearance",
+            "Young, blonde hair, wearing a red coat",
+            "The man: young, blonde hair, wearing a red coat.",
+        ),
+        ("appearance", "They wear coats", "The man: they wear coats."),
+        ("action", "Tired man sits", "The man: tired man sits."),
         ("expression", "Smiling", "The man is smiling."),
         ("expression", "Smiles faintly", "The man smiles faintly."),
         ("expression", "Calm expression", "The man has a calm expression."),
@@ -204,6 +220,15 @@ def test_subjects_of_one_name_are_told_apart_and_many_are_many() -> None:
     assert prompt(people, "t2v") == "The people are walking. They are dressed in black."
     men = caption(subject("Human", "Men", action="Sit and listen"))
     assert prompt(men, "t2v") == "The men sit and listen."
+    police = caption(subject("Human", "Policemen", position="Behind the car", appearance="Blue coat"))
+    assert prompt(police, "t2v") == "The policemen: blue coat. They are behind the car."
+    specimen = caption(subject("Plant", "Specimen", position="On a table"))
+    assert prompt(specimen, "t2v") == "The specimen is on a table."
+    men = caption(
+        subject("Human", "Man"),
+        subject("Human", "Man", main=False, action="Nods", appearance="She wears a coat."),
+    )
+    assert prompt(men, "t2v") == "There is a man. Another man nods. He wears a coat."
     owl = caption(subject("Animal", "Snowy_Owl"), subject("Vehicles", "", main=False))
     assert prompt(owl, "t2v") == "There is a snowy owl. There are vehicles."
 

@@ -17,13 +17,22 @@ from captioner.schema import dumps, loads
 from captioner.trust import MAX_ANSWER_CHARS, MAX_TEXT_CHARS, Expected, Fault, Kind, Trusted, judge
 
 HOSTILE = Path(__file__).parent / "hostile"
-EXPECTED = Expected("en", frozenset(load("caption_en", PLACEHOLDERS).fields.values()))
+EXPECTED = Expected.of(load("caption_en", PLACEHOLDERS))
 CUT = ("truncated.txt", "truncated_draft.txt", "repeated_cut.txt")
 """Answers that ran into the token limit."""
 
 # Each file of hostile/, and the kind of its fault; for one that is taken, what is noted.
 TABLE: dict[str, Kind | tuple[str, ...]] = {
     "ok_bidi.json": (),
+    "ok_braces_around.txt": ("the same object again", "prose around the JSON"),
+    "ok_face_of_no_one.json": ("expression: none, of a thing",),
+    "ok_sign_tags.json": ("environment: markup that the picture shows",),
+    "ok_synonyms.json": (
+        "shot_type: another word",
+        "shot_angle: another word",
+        "shot_position: a placeholder",
+        "type: another word",
+    ),
     "ok_bool_text.json": ("is_main_subject: a text",),
     "ok_fenced.txt": ("code fence",),
     "ok_foreign_name.json": (),
@@ -47,16 +56,31 @@ TABLE: dict[str, Kind | tuple[str, ...]] = {
     "ok_three_alike.json": (),
     "echoed_description.json": Kind.ECHOED,
     "echoed_skeleton.json": Kind.ECHOED,
+    "echoed_filler.json": Kind.ECHOED,
+    "echoed_frames.json": Kind.ECHOED,
+    "echoed_names.json": Kind.ECHOED,
+    "echoed_rules.json": Kind.ECHOED,
     "empty.txt": Kind.EMPTY,
+    "empty_letters.json": Kind.EMPTY,
     "empty_blank.txt": Kind.EMPTY,
     "empty_form.json": Kind.EMPTY,
     "empty_placeholders.json": Kind.EMPTY,
     "language_chinese.json": Kind.LANGUAGE,
     "language_french.json": Kind.LANGUAGE,
+    "language_one_field.json": Kind.LANGUAGE,
+    "language_polish.json": Kind.LANGUAGE,
     "language_russian.json": Kind.LANGUAGE,
     "markup_chat.json": Kind.MARKUP,
+    "markup_fullwidth.json": Kind.MARKUP,
+    "markup_html.json": Kind.MARKUP,
+    "markup_inst.json": Kind.MARKUP,
     "markup_json_in_text.json": Kind.MARKUP,
+    "markup_order.json": Kind.MARKUP,
+    "markup_placeholder.json": Kind.MARKUP,
+    "markup_roles.json": Kind.MARKUP,
     "markup_script.json": Kind.MARKUP,
+    "markup_turn.json": Kind.MARKUP,
+    "markup_url.json": Kind.MARKUP,
     "not_json_comment.txt": Kind.NOT_JSON,
     "not_json_html.txt": Kind.NOT_JSON,
     "not_json_prose.txt": Kind.NOT_JSON,
@@ -67,11 +91,16 @@ TABLE: dict[str, Kind | tuple[str, ...]] = {
     "not_json_two_objects.txt": Kind.NOT_JSON,
     "not_json_yaml.txt": Kind.NOT_JSON,
     "refused_field.json": Kind.REFUSED,
+    "refused_mid.json": Kind.REFUSED,
+    "refused_no_frames.json": Kind.REFUSED,
     "refused_prose.txt": Kind.REFUSED,
+    "refused_unable.json": Kind.REFUSED,
     "repeated_across.json": Kind.REPEATED,
     "repeated_chinese.json": Kind.REPEATED,
     "repeated_cut.txt": Kind.REPEATED,
+    "repeated_numbered.json": Kind.REPEATED,
     "repeated_sentence.json": Kind.REPEATED,
+    "repeated_short.json": Kind.REPEATED,
     "repeated_signs.json": Kind.REPEATED,
     "repeated_slow_loop.json": Kind.REPEATED,
     "repeated_subjects.json": Kind.REPEATED,
@@ -91,11 +120,13 @@ TABLE: dict[str, Kind | tuple[str, ...]] = {
     "schema_subjects_text.json": Kind.SCHEMA,
     "schema_two_main.json": Kind.SCHEMA,
     "schema_type_nothing.json": Kind.SCHEMA,
+    "schema_type_prose.json": Kind.SCHEMA,
     "schema_unknown_key.json": Kind.SCHEMA,
     "schema_wrapped.json": Kind.SCHEMA,
     "size_field.json": Kind.SIZE,
     "truncated.txt": Kind.TRUNCATED,
     "truncated_draft.txt": Kind.TRUNCATED,
+    "truncated_text.json": Kind.TRUNCATED,
 }
 
 
@@ -147,6 +178,12 @@ def test_what_is_taken_is_cleaned() -> None:
     assert "\u202e" not in dumps(taken(text_of("ok_bidi.json")).caption)
     assert "bare trees" in taken(text_of("ok_surrogate.json")).caption.environment
     assert taken(text_of("ok_fenced.txt")).caption == taken(text_of("ok_prose_around.txt")).caption
+    shop = taken(text_of("ok_sign_tags.json")).caption.environment
+    assert shop == 'A shop window; its neon sign reads "OPEN" and a smaller one /think.'
+    assert taken(text_of("ok_face_of_no_one.json")).caption.subjects[0].expression == ""
+    found = taken(text_of("ok_synonyms.json")).caption
+    assert (found.shot_type, found.shot_angle, found.shot_position) == ("close_up", "high_angle", "")
+    assert found.subjects[0].TYPES.model_dump() == {"type": "Human", "sub_type": "Woman"}
     assert "IGNORE ALL" in taken(text_of("ok_injection_as_content.json")).caption.environment
 
 
@@ -169,6 +206,77 @@ def test_other_spellings_of_a_word_are_known(field: str, word: str, means: str) 
     assert found.notes == (f"{field}: another spelling",)
 
 
+GOOD = (
+    (
+        "appearance",
+        "A man in his forties with a short grey beard, wearing a navy suit and a loosened red tie.",
+    ),
+    ("appearance", 'A T-shirt that reads "I can\'t even", and ripped jeans.'),
+    ("appearance", "A wooden boat, its name 'La Belle de la Mer' painted in blue on the bow."),
+    ("appearance", "A yellow taxi with the plate B-MW 1234 and www.taxi.example printed on its door."),
+    ("appearance", "Kimono, obi, lacquered hairpins."),
+    ("action", "He apologizes to the woman with a bow, then turns and leaves the room."),
+    ("action", "Sorry, he mouths to the camera, then leaves."),
+    ("action", "She says no, no, no, no, and walks away."),
+    ("action", "She sways left and right, left and right, left and right to the beat."),
+    ("action", "Unable to reach the shelf, the boy jumps twice and gives up."),
+    ("action", "The children ignore the rules of the game and run around the referee."),
+    ("action", "He repeats the gesture, prints a page and reads the text on it."),
+    ("action", "I \u2665 NY is printed on the cup that she lifts to her lips."),
+    ("expression", "No visible expression: the head is turned away."),
+    ("expression", "Unfortunately for him, he looks guilty."),
+    ("position", "Center."),
+    ("camera_motion", "The camera pans left, then right, then left, and stops on the door."),
+    ("camera_motion", "The handheld camera follows her and comes to rest on the frame of a picture."),
+    ("environment", "A room with no pictures on the walls; the frames are empty."),
+    ("environment", "A picture frame given pride of place, and video cassettes on a shelf."),
+    ("environment", 'A laptop screen shows a letter to anna@example.com and a chat, "User: hi".'),
+    ("environment", 'A stop sign reads [STOP]; a second one says "Sorry, road closed".'),
+    ("environment", "A kitchen: pots, pans and a window over the sink; plants on the sill."),
+    ("environment", "Terrace of the Café de la Paix in Paris, with small round tables."),
+    ("environment", "Sushi bar, tatami mats, shoji doors, a noren at the entrance, and lanterns."),
+    ("environment", "A neon sign reads 兰州拉面."),
+    ("environment", "A screen that shows 1000000000 on it."),
+    ("environment", "Please do not touch: so says the note on the vase."),
+    ("lighting", "Dim, warm, from a lamp on the left"),
+    ("lighting", "Bright daylight coming in"),
+)
+
+
+@pytest.mark.parametrize(("field", "text"), GOOD)
+def test_what_captions_say_is_taken(field: str, text: str) -> None:
+    whole = plain()
+    (whole["subjects"][0] if field in whole["subjects"][0] else whole)[field] = text
+    assert text in dumps(taken(json.dumps(whole)).caption).replace('\\"', '"')
+
+
+def test_a_caption_in_telegrams_is_english() -> None:
+    said = {"appearance": "Chef's whites, apron.", "action": "Chops onions quickly.", "expression": "Serene."}
+    cook = {**plain()["subjects"][0], **said, "position": "Left.", "TYPES": {"type": "Chef", "sub_type": ""}}
+    place = {"camera_motion": "Static.", "environment": "Restaurant kitchen.", "lighting": "Fluorescent."}
+    assert taken(json.dumps(plain(subjects=[cook], **place))).notes == ("type: another word",)
+
+
+def test_thoughts_end_where_no_object_is_open() -> None:
+    whole = json.dumps(plain())
+    for thoughts in (
+        "hm</think>",
+        "a { brace</think>",
+        "<think>{</think> </think>",
+        '<think>{"a": 1}</think>',
+    ):
+        assert taken(thoughts + whole).notes == ("thoughts left out",)
+    sign = taken(json.dumps(plain(environment="A sign says </think> here.")))
+    assert sign.caption.environment == "A sign says /think here."
+    assert fault("<think>" + whole).kind is Kind.NOT_JSON
+
+
+def test_the_prompts_own_sentences_are_echoes() -> None:
+    assert "answer with the json alone" in EXPECTED.echoes
+    assert EXPECTED.language == "en"
+    assert fault(json.dumps(plain(environment="A park. Answer with the JSON alone."))).kind is Kind.ECHOED
+
+
 def test_a_whole_object_that_ran_on_to_the_limit_is_taken_and_noted() -> None:
     found = taken(text_of("ok_plain.json") + " " * 50, Finish.LENGTH)
     assert found.notes == ("ran on to the token limit",)
@@ -187,6 +295,10 @@ LARGE = {
     "backslashes": ('{"a": "' + "\\" * 60_000, Kind.NOT_JSON),
     "one sign": ("a" * 60_000, Kind.NOT_JSON),
     "NUL": ("\0" * 1_000, Kind.EMPTY),
+    "open quotes": ("\u201c" * 60_000, Kind.NOT_JSON),
+    "open tags": (json.dumps(plain(environment="<a" * 20_000)), Kind.SIZE),
+    "ends of thoughts": ("</think>" * 8_000, Kind.NOT_JSON),
+    "addresses": (json.dumps(plain(environment="a.b-" * 500 + "<script>")), Kind.MARKUP),
 }
 
 
@@ -248,7 +360,7 @@ def test_any_damage_to_an_answer_is_a_caption_or_a_fault() -> None:
     dice = random.Random(5)
     whole = text_of("ok_plain.json")
     kinds = set()
-    for _ in range(300):
+    for _ in range(200):
         text = list(whole)
         for _ in range(dice.randint(1, 6)):
             place = dice.randrange(len(text))
@@ -263,13 +375,17 @@ def test_any_damage_to_an_answer_is_a_caption_or_a_fault() -> None:
 
 
 def test_chinese_is_taken_where_chinese_is_asked_for_and_english_is_not() -> None:
-    chinese = Expected("zh", frozenset(load("caption_zh", PLACEHOLDERS).fields.values()))
+    chinese = Expected.of(load("caption_zh", PLACEHOLDERS))
     assert taken(text_of("language_chinese.json"), expected=chinese).caption.subjects[0].TYPES.type == "Human"
     assert fault(text_of("ok_plain.json"), expected=chinese).kind is Kind.LANGUAGE
     japanese = plain(
         subjects=[], environment="雪の公園を赤いコートの女性がゆっくりと歩いている。犬が前を走っている。"
     )
     assert fault(json.dumps(japanese), expected=chinese).kind is Kind.LANGUAGE
+    english = plain(
+        subjects=[], camera_motion="镜头静止。", environment="一条街。", lighting="Soft light falls."
+    )
+    assert fault(json.dumps(english), expected=chinese).kind is Kind.LANGUAGE
     brand = plain(
         subjects=[],
         camera_motion="镜头静止。",

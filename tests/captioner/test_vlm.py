@@ -168,6 +168,16 @@ def test_no_path_and_no_name_of_a_file_is_in_a_prompt() -> None:
     assert not {"/v1", ".mp4", "c1"} & set(prompt.user.split() + prompt.system.split())
 
 
+@pytest.mark.parametrize(
+    ("failed", "attempt"), [(Reason.CAPTION_INVALID, 3), (Reason.ENGINE_FAILED, 1), (Reason.WORKER_DIED, 1)]
+)
+def test_a_retry_asks_otherwise_only_after_an_answer_at_fault(failed: Reason, attempt: int) -> None:
+    """What an engine did not answer is asked as it was: the run then ends as if the engine had never failed."""
+    again = replace(clip(), attempt=3, failed=str(failed))
+    assert SERVER.request(again, frames()).attempt == attempt
+    assert SERVER.request(clip(), frames()).attempt == 1
+
+
 def print_of(stage: Stage) -> str:
     return stage.fingerprint({})
 
@@ -185,6 +195,7 @@ def test_where_and_how_fast_does_not_count_and_the_rest_does() -> None:
         "memory_ratio": 0.5,
         "max_tokens_total": 4096,
         "python": "/usr/bin/python3",
+        "decoders": 4,
     }
     for name, value in same.items():
         assert print_of(replace(SERVER, **{name: value})) == print_of(SERVER), name

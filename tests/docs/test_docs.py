@@ -169,9 +169,10 @@ def test_every_make_target_of_a_page_is_there(page: Path) -> None:
             assert set(words[1:]) <= targets
 
 
-def test_the_check_runs_the_line_that_the_readme_says() -> None:
-    (line,) = blocks(sections(read(ROOT / "README.md"))["Test"], "sh")
-    assert line.strip() in read(ROOT / ".ci" / "run").splitlines()
+def test_the_check_runs_the_lines_that_the_readme_says() -> None:
+    (lines,) = blocks(sections(read(ROOT / "README.md"))["Test"], "sh")
+    run = [line.strip() for line in read(ROOT / ".ci" / "run").splitlines()]
+    assert lines.strip().splitlines() == [line for line in run if line.startswith("make ")]
 
 
 # --- settings

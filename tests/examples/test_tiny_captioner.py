@@ -46,6 +46,8 @@ def test_it_is_a_checkpoint_and_the_same_each_time(example: ModuleType, tmp_path
     assert (made.folder / "model.safetensors").stat().st_size < 4 * 2**20
     assert made.sha256 == found(str(example.make(tmp_path / "b", family, steps=2))).sha256
     assert made.sha256 != found(str(example.make(tmp_path / "c", family, steps=0))).sha256
+    wide = found(str(example.make(tmp_path / "d", family, 0, 192, 3))).config["text_config"]
+    assert (wide["hidden_size"], wide["num_hidden_layers"], wide["num_attention_heads"]) == (192, 3, 6)
     page = json.loads((made.folder / "config.json").read_text())
     assert "auto_map" not in page  # no code of its own
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jobs import chain
-from jobs.account import funnel
+from jobs.account import causes, funnel
 from pipeline.reasons import Reason
 from pipeline.store import Entry, Failure
 
@@ -40,6 +40,7 @@ def test_the_funnel_of_a_whole_run(whole: tuple[Any, Path]) -> None:
         "files": len(files),
         "rows": 4,
         "bytes": sum(path.stat().st_size for path in files),
+        "nulls": {"caption": 4, "prompt_t2v": 4, "prompt_i2v": 4},
     }
     (failure,) = found["failures"]
     assert set(failure) == {"item", "stage", "reason", "message", "attempts"}
@@ -110,6 +111,15 @@ def test_a_clip_that_is_lost_between_plan_and_shard_refuses_the_funnel(
     path.write_bytes(replace(entry, outputs=(lost, *entry.outputs[1:])).to_json())
     with pytest.raises(ValueError, match="4 went in, and 3 are accounted for"):
         funnel(small.account(tmp_path / "run"))
+
+
+def test_what_follows_from_another_failure_is_no_cause() -> None:
+    """The model failed for the first clip, so the caption and the prompts did, which come before it by name."""
+    requires = {"caption": ("vlm", "shot"), "fusion": ("caption",), "shot": ()}
+    stages = [("1", "caption"), ("1", "fusion"), ("1", "vlm"), ("2", "fusion"), ("3", "shard tiny")]
+    failures = [Failure(item, stage, "stage_error", "no") for item, stage in stages]
+    found = [(failure.item, failure.stage) for failure in causes(failures, requires)]
+    assert found == [("1", "vlm"), ("2", "fusion"), ("3", "shard tiny")]
 
 
 def test_a_clip_that_two_pools_could_not_encode_is_two_failures(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from balance.settings import Axis, Balance
 from jobs import chain
 from jobs.account import funnel
 from jobs.balance_view import bars, labels_of, spread, together
-from jobs.balancing import Outcome, as_json, lines, outcome, shortfall, unmapped_lines
+from jobs.balancing import Outcome, as_json, lines, outcome, unmapped_lines, unreached
 from jobs.config import ConfigError
 from jobs.gather import Gather
 from jobs.pools import NO_BUCKET, Pools
@@ -127,6 +128,8 @@ def test_the_report_shows_a_balance(whole: tuple[Any, Path], tmp_path: Path) -> 
     assert all(card.images for sheet in view.sheets for card in sheet.cards)
     told = funnel(chain.account_of(run))["pools"]["tiny"]["balance"]
     assert (told["in"], told["kept"], list(told["axes"])) == (4, 3, ["source", "duration_s", "bucket"])
+    short = replace(view, unreached=("not reached: source <b>",))
+    assert "Not reached: source &lt;b&gt;." in render(replace(data, balances=(short,)))
     page = render(data)
     assert "How tiny was balanced" in page
     assert "Balanced out" in page
@@ -145,7 +148,9 @@ def result(*labels: Label, axis: Axis) -> Outcome:
 def test_what_is_not_reached_is_said_with_its_count() -> None:
     axis = Axis("concept", shares={"Human": 0.5, "Animal": 0.5})
     found = result(Label("Human", 900, 70, None, 0), Label("Animal", 30, 30, None, 0), axis=axis)
-    assert shortfall(found) == "20 more of concept Animal"
+    assert unreached(found) == [
+        "not reached: at this volume the pool needs 20 more of concept Animal, in the place of others"
+    ]
     assert lines(found) == [
         "pool: 100 of 930 clips stay",
         "  concept",
@@ -153,6 +158,40 @@ def test_what_is_not_reached_is_said_with_its_count() -> None:
         "    Animal    3.23% ->  30.00%  30 -> 30                wanted  50.00%  20 missing",
         "  not reached: at this volume the pool needs 20 more of concept Animal, in the place of others",
     ]
+
+
+def test_ceilings_that_cannot_be_kept_are_said_with_what_would_mend_them() -> None:
+    films = [Label(f"s{i:02d}", 100, 100, None, 0) for i in range(23)]
+    found = result(*films, axis=Axis("source", cap=0.02))
+    assert unreached(found) == [
+        "not reached: source " + ", ".join(film.name for film in films[:6]) + " and 17 more above their most;"
+        " at this volume the pool needs 2,700 more clips of other labels"
+    ]
+    assert lines(found)[2] == "    s00       4.35% ->   4.35%  100 -> 100             at most   2.00%  above"
+    axis = Axis("concept", caps={"Human": 0.553})
+    alone = result(Label("Human", 1_000, 1_000, None, 0), axis=axis)
+    assert unreached(alone) == [
+        "not reached: concept Human above its most; at this volume the pool needs 809 more clips of other labels"
+    ]
+    assert as_json(alone)["axes"]["concept"]["Human"]["others_missing"] == 809
+    assert unreached(result(Label("Human", 9, 1, None, 0), Label("Food", 1, 1, None, 0), axis=axis)) == []
+
+
+def test_what_is_wanted_and_goes_altogether_is_said() -> None:
+    counts = (("Human", 10, 7), ("Animal", 3, 0), ("Food", 2, 0), ("Plant", 2, 0))
+    labels = tuple(Label(*count, None, 0) for count in counts)
+    found = result(*labels, axis=Axis("concept", shares={"Human": 0.9, "Animal": 0.085}))
+    assert unreached(found) == ["gone altogether: concept Animal (3 clips)"]
+    assert unreached(result(*labels, axis=Axis("concept", caps={"Human": 1.0, "Animal": 0.1}))) == []
+    assert unreached(result(*labels, axis=Axis("concept", reference={"Human": 1}))) == []
+
+
+def test_a_long_list_of_what_is_missing_is_cut() -> None:
+    shares = {f"k{i:02d}": 0.02 for i in range(25)}
+    found = result(Label("Human", 1_000, 1_000, None, 0), axis=Axis("kind", shares=shares))
+    (said,) = unreached(found)
+    assert said.count("20 more of kind k") == 6
+    assert said.endswith("20 more of kind k05 and 19 more, in the place of others")
 
 
 def test_programs_read_the_same() -> None:
@@ -226,6 +265,9 @@ def test_words_that_the_taxonomy_lacks_are_listed_by_frequency() -> None:
     ]
     many = Counter({Unmapped("Human", f"x{i}", "Human"): 1 for i in range(103)})
     assert unmapped_lines(many)[-1].split() == ["3", "in", "3", "more", "pairs", "of", "words"]
+    guess = Counter({Unmapped("Human", "Young woman", "Human > Woman", True): 7})
+    assert [line.split()[0] for line in unmapped_lines(found + guess)[1:]] == ["1,200", "2", "known", "7"]
+    assert "nothing is unknown" in unmapped_lines(guess)[1]
     assert unmapped_lines(Counter()) == ["the taxonomy has every word of the captions' main subjects"]
 
 

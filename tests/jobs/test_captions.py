@@ -18,8 +18,13 @@ from captioner.serialize import write
 from jobs import chain, cli, pick
 from jobs.captions import from_file
 from jobs.config import ConfigError, dump
+from jobs.pools import Pools
+from jobs.review import Review, Reviews
 from jobs.run import Run
+from jobs.truth import truth as truth_of
 from pipeline.shards import open_shard, read_manifest, read_rows
+from review.plan import Settings
+from review.store import Event
 
 EMPTY = Caption(
     subjects=(),
@@ -92,6 +97,9 @@ def test_two_files_are_shown_side_by_side(tmp_path: Path) -> None:
     (tmp_path / "other.jsonl").write_text(line("z", CLOSE))
     status, text = run(*command, tmp_path / "other.jsonl")
     assert (status, "none of the truth's clips" in text) == (2, True)
+    (tmp_path / "bad.jsonl").write_text("{\n[1]\n")
+    status, text = run(*command, tmp_path / "bad.jsonl")
+    assert (status, text.count("bad.jsonl, line "), "none of the truth's clips" in text) == (2, 2, True)
 
 
 def test_a_model_behind_a_server_judges_and_is_not_asked_twice(
@@ -113,8 +121,22 @@ def test_a_model_behind_a_server_judges_and_is_not_asked_twice(
     status, text = run(
         "caption-eval", "--truth", tmp_path / "truth.jsonl", *judge[:2], tmp_path / "new.jsonl"
     )
-    assert status == 2  # a server without a model's name
-    assert "Traceback" not in text
+    assert (status, "--judge-model" in text, "stage" in text) == (2, True, False)
+    for wrong, word in (
+        (["--judge", "ftp://x", "--judge-model", "m"], "--judge"),
+        ([*judge[:4], "--cache", tmp_path / "no" / "cache"], "no file can be written"),
+        (["--cache", tmp_path / "cache"], "--judge"),
+    ):
+        status, text = run(
+            "caption-eval", "--truth", tmp_path / "truth.jsonl", *wrong, tmp_path / "new.jsonl"
+        )
+        assert (status, word in text, "stage" in text) == (2, True, False)
+    chat_server.reply = lambda asked: chat_reply(text="I cannot say")
+    judge = judge[:4]
+    status, text = run("caption-eval", "--truth", tmp_path / "truth.jsonl", *judge, tmp_path / "new.jsonl")
+    assert status == 3
+    assert "environment: 0 of 1 texts could be judged" in text
+    assert "shot type" in text
 
 
 def test_a_list_of_clips_is_no_formula_and_whole_or_absent(tmp_path: Path) -> None:
@@ -137,6 +159,29 @@ def test_a_list_of_clips_is_no_formula_and_whole_or_absent(tmp_path: Path) -> No
 
 # --- a run with captions
 
+WHOLE = CLOSE.model_copy(
+    update={"shot_angle": "eye_level", "shot_position": "front_view", "lighting": "Soft evening light"}
+)
+
+
+class MadeAnew(Reviews):
+    """Reviews of a run that has made its captions anew since."""
+
+    def same_captions(self, review: Review) -> bool:
+        return False
+
+
+def reviewed(made: Run, good: list[str], corrected: list[str]) -> None:
+    """A review of the run's captions in which ann calls some good and corrects others."""
+    review = Reviews(Pools(made)).plan(Settings("pretrain", "tiny"), {}, anew=False)
+    with review.open() as store:
+        for item in review.plan.items:
+            if item.planted is None and item.clip_id in good:
+                store.append(Event(f"g{item.item_id}", item.item_id, "ann", "verdict", 2.0, 1.0, "good"))
+            elif item.planted is None and item.clip_id in corrected:
+                fields = {"caption": json.loads(dumps(WHOLE))}
+                store.append(Event(f"e{item.item_id}", item.item_id, "ann", "edit", 3.0, fields=fields))
+
 
 @pytest.fixture
 def captioned(small: Any, tmp_path: Path) -> tuple[Run, Path]:
@@ -157,16 +202,24 @@ def shard_rows(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 def test_a_captioned_run_has_prompts_and_is_evaluated_and_taught_from(
-    captioned: tuple[Run, Path], tmp_path: Path
+    captioned: tuple[Run, Path], small: Any, tmp_path: Path
 ) -> None:
-    _, folder = captioned
+    made, folder = captioned
     rows = shard_rows(folder)
     assert len(rows) == 3
-    assert "t2v prompt" in (folder / "report.html").read_text(encoding="utf-8")
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "t2v prompt" in page
     for row in rows:
         caption = loads(row["caption"])
         assert row["prompt_t2v"] == (write(caption, row["clip_id"], "t2v").text or None)
         assert {one["kind"] for one in row["prompts"]} <= {"t2v", "i2v"}
+    nulls = read_manifest((folder / "shards/tiny/manifest.json").read_bytes()).nulls
+    assert nulls == {name: sum(row[name] is None for row in rows) for name in nulls}
+    assert (nulls["caption"], nulls["prompt_t2v"]) == (0, 2)  # of two clips nothing could be said
+    assert f"of 3 clips 2 no prompt_t2v, {nulls['prompt_i2v']} no prompt_i2v" in small.said[-1].getvalue()
+    assert "<code>prompt_t2v</code> of 2 rows" in page
+    _, text = run("report", folder, "--json")
+    assert json.loads(text)["shards"]["tiny"]["nulls"] == nulls
 
     truth = tmp_path / "truth.jsonl"
     truth.write_text("".join(line(row["clip_id"], loads(row["caption"])) for row in rows[:2]))
@@ -176,9 +229,35 @@ def test_a_captioned_run_has_prompts_and_is_evaluated_and_taught_from(
     assert found[0]["engine"] == "caption: rushes-embedded/1"
     assert {rate["right"] for rate in found[0]["fields"].values()} <= {1.0}
 
+    status, text = run("caption-export", folder, "--to", tmp_path / "clips")
+    assert status == 2
+    assert "hold no caption to learn from: embedded 1, empty 2" in text
+    said = [row["clip_id"] for row in rows if loads(row["caption"]).said()]
+    silent = sorted(row["clip_id"] for row in rows if row["clip_id"] not in said)
+    reviewed(made, good=said, corrected=silent)
+    judged = tmp_path / "judged.jsonl"
+    status, text = run("review-export", folder, "--to", judged, "--truth")
+    assert (status, text) == (0, f"{judged}: 2 captions corrected and 1 confirmed\n")
+    by_people = {row["clip_id"]: row for row in map(json.loads, judged.read_text().splitlines())}
+    assert {clip: by_people[clip]["how"] for clip in (*said, *silent)} == {
+        said[0]: "confirmed",
+        **dict.fromkeys(silent, "corrected"),
+    }
+    assert from_file(judged).by_clip[silent[0]] == WHOLE
+    reviews = MadeAnew(Pools(made))
+    (review,) = reviews.all()
+    later = truth_of(reviews, review)
+    assert ([row["clip_id"] for row in later.rows], later.outdated) == (silent, 1)
+    assert run("shard", folder, "--quiet", "--workers", 0)[0] == 0
+    rows = shard_rows(folder)
+    assert read_manifest((folder / "shards/tiny/manifest.json").read_bytes()).nulls["prompt_t2v"] == 0
+
     for name, options in (("clips", ()), ("again", ()), ("frames", ("--frames", 2)), ("few", ("-n", 1))):
-        status, text = run("caption-export", folder, "--to", tmp_path / name, "--val", 0.3, *options)
+        status, text = run(
+            "caption-export", folder, "--to", tmp_path / name, "--embedded", "--val", 0.3, *options
+        )
         assert status == 0, text
+        assert ("measure with others" in text) == (name != "few" or "corrected by people" in text)
     manifest, frames, few = (
         json.loads((tmp_path / n / "manifest.json").read_text()) for n in ("clips", "frames", "few")
     )
@@ -198,6 +277,20 @@ def test_a_captioned_run_has_prompts_and_is_evaluated_and_taught_from(
     assert sum(part["clips"] for part in few["splits"].values()) == 1
     status, text = run("caption-export", folder, "--to", tmp_path / "clips")
     assert (status, "is there already" in text) == (2, True)
+    held = tmp_path / "held.jsonl"
+    held.write_text(json.dumps({"clip_id": silent[0]}) + '\n{"clip_id": "nobody"}\n')
+    apart = ("--without", held, "--embedded")
+    status, text = run("caption-export", folder, "--to", tmp_path / "apart", *apart)
+    assert status == 0, text
+    assert (
+        "left out: held out 2\nheld out: 1 of 2 clips are not in this run" in text
+    )  # both clips of its video
+    assert [
+        json.loads(one)["id"] for one in (tmp_path / "apart/train.jsonl").read_text().splitlines()
+    ] == said
+    held.write_text('{"clip_id": "nobody"}\n')
+    status, text = run("caption-export", folder, "--to", tmp_path / "new", "--without", held)
+    assert (status, "none of its clips is in" in text) == (2, True)
     status, text = run("caption-export", folder, "--to", tmp_path / "new", "--pool", "none")
     assert (status, "there are no shards of none" in text) == (2, True)
     assert not list(tmp_path.glob(".partial*"))

@@ -113,7 +113,8 @@ def test_steps_on_an_empty_run_make_empty_tables(small: Any, tmp_path: Path) -> 
     assert account.accounts[0].manifest.totals == {"files": 0, "rows": 0, "bytes": 0}
 
 
-def test_a_balanced_pool_needs_captions(small: Any, tmp_path: Path) -> None:
-    small.recipe.write_text(small.recipe.read_text() + "\n[balance]\nshares = { Human = 0.5 }\n")
-    with pytest.raises(ConfigError, match="balances by concept"):
+def test_a_balanced_pool_needs_what_it_is_balanced_by(small: Any, tmp_path: Path) -> None:
+    small.recipe.write_text(small.recipe.read_text() + "\n[balance.axis.camera_speed]\ncap = 0.5\n")
+    with pytest.raises(ConfigError, match="balances by camera_speed"):
         small.run(tmp_path / "run")
+    assert not (tmp_path / "run" / "videos").exists()

@@ -163,7 +163,7 @@ def test_the_steps_one_by_one(whole: tuple[Any, Path], tmp_path: Path, digests_o
         (0, 0, True),
     ]
     assert digests_of(out) == digests_of(reference)
-    assert set(said["shards"]["tiny"]) == {"files", "rows", "bytes"}
+    assert set(said["shards"]["tiny"]) == {"files", "rows", "bytes", "nulls"}
     assert {frozenset(f) for f in said["failures"]} == {
         frozenset({"item", "stage", "reason", "message", "attempts"})
     }

@@ -134,7 +134,7 @@ def test_a_stage_on_a_gpu_asks_ray_for_one(small: Any, tmp_path: Path) -> None:
         stages = chosen_stages(small.config(stages=["video_quality"], stage=stage))
         planned = tuple(Planned(one, "0") for one in stages if one.name == "video_quality")
         task = Annotate(Store(str(tmp_path)), planned)
-        return actor_options(Stream(task) if planned[0].stage.streams else task)
+        return actor_options(Stream(task) if planned[0].stage.streams else task, 16)
 
     assert options("cpu") == {"num_cpus": 1, "max_restarts": 0, "max_task_retries": 0}
     assert options("cuda") == options("cpu") | {"num_gpus": 1.0}

@@ -15,6 +15,7 @@ from jobs.report import (
     CropView,
     Distribution,
     FailureView,
+    GateView,
     Histogram,
     PoolView,
     ReportData,
@@ -243,6 +244,18 @@ def test_the_page_is_well_formed_and_says_what_happened() -> None:
     assert len(page.named("img")) == 40
     assert all(attrs["alt"] for attrs in page.named("img"))
     assert "text_area_ratio 0.081, 360p wants <= 0.05" in page.text
+
+
+def test_what_the_gates_say_stands_by_the_funnel() -> None:
+    data = sample()
+    judged = dataclasses.replace(
+        data.pools[0], gates=(GateView("pretrain", "fail: <b>more</b> than 15 % are bad"),)
+    )
+    text = Page(render(dataclasses.replace(data, pools=(judged, *data.pools[1:])))).text
+    assert (
+        "What people's review says of 256p gate answer pretrain fail: <b>more</b> than 15 % are bad" in text
+    )
+    assert "What people's review says" not in Page(render(data)).text
 
 
 def test_a_crop_is_shown_before_and_after() -> None:

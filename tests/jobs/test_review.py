@@ -19,10 +19,11 @@ from jobs.cli import cli
 from jobs.config import ConfigError, dump
 from jobs.labels import read
 from jobs.pools import Pools
-from jobs.population import Population, source_of
-from jobs.review import GateFailed, Review, Reviews
+from jobs.population import Population
+from jobs.review import Review, Reviews
+from jobs.review_commands import lonely
 from jobs.run import Run
-from pipeline.shards import open_shard, read_manifest, read_rows
+from pipeline.shards import Judged, Manifest, open_shard, read_manifest, read_rows
 from review.plan import PlanError, Settings
 from review.store import Event
 
@@ -61,18 +62,30 @@ def rushes(*words: object) -> Result:
 
 
 def judge(review: Review, verdict: str, *readers: str, only: Sequence[str] = ()) -> None:
-    """These readers say the same of every item, or of those about some clips."""
+    """These readers say the same of every item, or of those about some clips; they notice what is planted."""
     with review.open() as store:
         for item in review.plan.items:
             if only and item.clip_id not in only:
                 continue
             for who in readers:
-                said: Any = verdict
-                reasons = ("other",) if verdict == "bad" else ()
+                said: Any = "bad" if item.planted is not None else verdict
+                reasons = ("other",) if said == "bad" else ()
                 at = Event(
                     f"{who}-{item.item_id}-{verdict}", item.item_id, who, "verdict", 9.0, 1.0, said, reasons
                 )
                 store.append(at)
+
+
+def verdict_of(run: Run) -> str:
+    return Reviews(Pools(run)).gates("tiny")["pretrain"].state
+
+
+def anew(run: Run) -> Review:
+    return Reviews(Pools(run)).plan(Settings("pretrain", "tiny"), {}, anew=True)
+
+
+def manifest_of(run: Run) -> Manifest:
+    return read_manifest(run.store.read("shards/tiny/manifest.json"))
 
 
 def planned(run: Run, **more: Any) -> Review:
@@ -105,13 +118,6 @@ def test_a_pool_that_loses_clips_to_its_balance_has_them_on_neither_side(made: R
     assert sum(found.column("kept").to_pylist()) == stays.sum()
 
 
-def test_sources_are_named_by_the_manifest_or_the_folder() -> None:
-    assert source_of({"extra": '{"source": "archive"}', "path": "/a/b/c.mp4"}) == "archive"
-    assert source_of({"extra": "{}", "path": "/a/b/c.mp4"}) == "b"
-    assert source_of({"extra": None, "path": "s3://bucket/films/c.mp4"}) == "films"
-    assert source_of({"extra": None, "path": "c.mp4"}) == "unknown"
-
-
 def test_a_plan_is_frozen_and_found_again(made: Run) -> None:
     first = planned(made)
     assert first.folder.name == "pretrain-tiny"
@@ -125,6 +131,9 @@ def test_a_plan_is_frozen_and_found_again(made: Run) -> None:
 def test_another_sample_of_the_same_clips_is_counted(made: Run) -> None:
     first = planned(made)
     judge(first, "good", "ann")
+    with first.open(), pytest.raises(PlanError, match=r"pretrain-tiny is open: end `rushes review`"):
+        Reviews(Pools(made)).plan(Settings("pretrain", "tiny"), {}, anew=True)
+    assert planned(made).plan == first.plan
     second = Reviews(Pools(made)).plan(Settings("pretrain", "tiny"), {}, anew=True)
     assert (second.plan.seed, second.plan.attempt) == (1, 2)
     assert second.folder == first.folder
@@ -136,7 +145,6 @@ def test_another_sample_of_the_same_clips_is_counted(made: Run) -> None:
 
 def test_a_failed_gate_stops_the_shards_unless_told(made: Run) -> None:
     root = made.store.root
-    reviews = Reviews(Pools(made))
     before = read_manifest(made.store.read("shards/tiny/manifest.json"))
     assert before.gates == dict.fromkeys(("source", "segmentation", "pretrain", "posttrain"), "absent")
     review = planned(made)
@@ -144,15 +152,61 @@ def test_a_failed_gate_stops_the_shards_unless_told(made: Run) -> None:
     answered = rushes("gate", root, "--pool", "tiny")
     assert answered.exit_code == 4
     assert "fail: more than 15 % of the clips are bad" in answered.output
-    with pytest.raises(GateFailed, match="the pretrain gate of tiny failed"):
-        reviews.check("tiny", despite=False)
+    assert rushes("verify", root).exit_code == 0  # nothing has asked the gates yet
     refused = rushes("shard", root, "--quiet", "--workers", 0)
     assert refused.exit_code == 4
+    assert "the pretrain gate of tiny failed" in refused.output
     assert "--despite-gate" in refused.output
+    marked = manifest_of(made)
+    assert marked.gates == before.gates | {"pretrain": "fail"}
+    assert (marked.files, marked.judged) == (before.files, {"pretrain": Judged(review.plan.digest, 1)})
+    shown = rushes("verify", root)
+    assert shown.exit_code == 3
+    assert "the pretrain gate failed, and nobody waived it" in shown.output
     assert rushes("shard", root, "--despite-gate", "--quiet", "--workers", 0).exit_code == 0
-    after = read_manifest(made.store.read("shards/tiny/manifest.json"))
-    assert after.gates == before.gates | {"pretrain": "fail"}
-    assert after.files == before.files
+    after = manifest_of(made)
+    assert (after.gates, after.files) == (marked.gates, before.files)
+    assert after.judged == {"pretrain": Judged(review.plan.digest, 1, waived=True)}
+    assert rushes("verify", root).exit_code == 0
+    assert "despite" not in made.store.read("run.toml").decode()
+    # It was said to that one command: the next is refused again, and the shards stay waived.
+    assert rushes("shard", root, "--quiet", "--workers", 0).exit_code == 4
+    assert manifest_of(made) == after
+
+
+def test_a_sample_that_failed_stays_failed_until_a_later_one_passes(made: Run) -> None:
+    root = made.store.root
+    judge(planned(made), "bad", "ann", "bob")
+    assert verdict_of(made) == "fail"
+    second = anew(made)
+    assert verdict_of(made) == "fail"
+    shown = rushes("gate", root, "--pool", "tiny")
+    assert shown.exit_code == 4
+    assert "sample 1 of the same clips failed, which stands until a later one passes" in shown.output
+    assert rushes("shard", root, "--quiet", "--workers", 0).exit_code == 4
+    judge(second, "good", "ann", "bob")
+    assert verdict_of(made) == "pass"
+    assert rushes("gate", root, "--pool", "tiny").exit_code == 0
+    assert rushes("shard", root, "--quiet", "--workers", 0).exit_code == 0
+    assert manifest_of(made).judged["pretrain"] == Judged(second.plan.digest, 2)
+    third = anew(made)
+    assert verdict_of(made) == "not_enough"
+    # A command that was killed between setting one aside and freezing the next leaves what stood.
+    judge(third, "bad", "ann", "bob")
+    third.folder.rename(third.folder.with_name("pretrain-tiny~3"))
+    assert verdict_of(made) == "fail"
+
+
+def test_the_report_and_the_funnel_show_what_the_gates_say(made: Run) -> None:
+    root = made.store.root
+    assert set(json.loads(rushes("report", root, "--json").output)["pools"]["tiny"]["gates"].values()) == {
+        "absent"
+    }
+    judge(planned(made), "bad", "ann", "bob")
+    assert json.loads(rushes("report", root, "--json").output)["pools"]["tiny"]["gates"]["pretrain"] == "fail"
+    rushes("report", root)
+    page = made.store.read("report.html").decode()
+    assert "fail: more than 15 % of the clips are bad" in page
 
 
 def test_a_gate_says_not_enough_then_pass(made: Run) -> None:
@@ -160,6 +214,16 @@ def test_a_gate_says_not_enough_then_pass(made: Run) -> None:
     assert rushes("gate", root, "--pool", "tiny").exit_code == 2  # nothing planned
     review = planned(made)
     assert rushes("gate", root, "--pool", "tiny").exit_code == 5
+    assert lonely(review.plan, review.states()[0], ["ann", "bob"]) == ""
+    assert "name a second with --reviewer" in lonely(review.plan, review.states()[0], ["ann"])
+    judge(review, "bad", "ann")
+    assert f"({len(review.plan.items)} items wait for them)" in lonely(
+        review.plan, review.states()[0], ["ann"]
+    )
+    assert (
+        f"{len(review.plan.items)} items wait for another reader"
+        in rushes("gate", root, "--pool", "tiny").output
+    )
     judge(review, "good", "ann", "bob")
     answered = rushes("gate", root, "--pool", "tiny", "--json")
     assert answered.exit_code == 0
@@ -167,7 +231,7 @@ def test_a_gate_says_not_enough_then_pass(made: Run) -> None:
     assert (found["state"], found["gate"], found["pool"]) == ("pass", "pretrain", "tiny")
     assert found["snapshot"] == dict(review.plan.snapshot)
     assert (review.folder / "gate.json").read_text().strip() == answered.output.strip()
-    assert Reviews(Pools(made)).gates("tiny")["pretrain"] == "pass"
+    assert verdict_of(made) == "pass"
 
 
 def test_the_answer_of_another_state_of_the_run_is_stale(made: Run, whole: tuple[Any, Path]) -> None:
@@ -182,8 +246,7 @@ def test_the_answer_of_another_state_of_the_run_is_stale(made: Run, whole: tuple
     pools = Pools(run)
     pools.dedup()
     pools.select(pools.recipe("tiny"))
-    assert Reviews(pools).gates("tiny")["pretrain"] == "stale"
-    Reviews(pools).check("tiny", despite=False)  # it failed another pool than this
+    assert Reviews(pools).gates("tiny")["pretrain"].state == "stale"  # it failed another pool than this
     run.store.put_text("run.toml", dump(run.config))
     answered = rushes("gate", run.store.root, "--pool", "tiny")
     assert (answered.exit_code, "fail: more than" in answered.output) == (5, True)
@@ -218,6 +281,12 @@ def test_a_corrected_caption_becomes_the_clip_s_own(made: Run) -> None:
     others = set(before) - {item.clip_id}
     assert [after[name]["caption"] for name in others] == [None] * len(others)
     assert rushes("verify", made.store.root).exit_code == 0
+    Reviews(Pools(made)).plan(Settings("pretrain", "tiny"), {}, anew=True)
+    aside = Reviews(Pools(made)).corrections()
+    assert {clip: found.caption for clip, found in aside.items()} == {item.clip_id: text}
+    assert item.clip_id in Reviews(Pools(made)).looked_at()
+    shutil.rmtree(review.folder)
+    review.folder.with_name("pretrain-tiny~1").rename(review.folder)
     with review.open() as store:
         store.append(Event("e3", item.item_id, "ann", "edit", 7.0, fields={}))
     assert rushes("shard", made.store.root, "--quiet", "--workers", 0).exit_code == 0
@@ -271,7 +340,7 @@ def test_exactly_the_clips_of_a_file_are_reviewed(made: Run, tmp_path: Path) -> 
     assert review.folder.name == "picked-disputed"
     assert [item.clip_id for item in review.plan.items] == ids
     assert rushes("review", made.store.root, "--clips", file, "--plan").exit_code == 0
-    assert set(Reviews(Pools(made)).gates("tiny").values()) == {"absent"}
+    assert {found.state for found in Reviews(Pools(made)).gates("tiny").values()} == {"absent"}
     file.write_text('{"clip_id": "nobody"}\n')
     assert (
         "1 of its clips are not in this run"
@@ -303,5 +372,5 @@ def test_a_run_on_an_object_store_is_not_reviewed_and_not_hindered(made: Run) ->
     reviews = Reviews(Pools(away))
     with pytest.raises(ConfigError, match="must be on a local disk"):
         reviews.folder("source", "")
-    assert set(reviews.check("tiny", despite=False).values()) == {"absent"}
+    assert {found.state for found in reviews.gates("tiny").values()} == {"absent"}
     assert reviews.corrections() == {}

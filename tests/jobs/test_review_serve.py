@@ -79,6 +79,12 @@ def test_an_item_shows_its_clip_and_the_shots_beside_it(run: Run, rows: dict[str
     assert (footage.before, footage.after, footage.video["path"].rsplit("/", 1)[-1]) == (None, None, "a.mp4")
 
 
+def test_picked_clips_are_shown_though_their_name_is_no_pool(run: Run, rows: dict[str, Any]) -> None:
+    plan = plan_of((item(1, rows["a.mp4:0"]),), pool="picked-list", strata=())
+    (one,) = Items(run, plan).shown().values()
+    assert (one.source, one.twin) == ("a.mp4", None)
+
+
 def test_a_cut_inside_knows_what_it_leads_to(run: Run, rows: dict[str, Any]) -> None:
     first, alone = rows["b.mp4:0"], rows["a.mp4:0"]
     plan = plan_of((item(1, first, Plant("cut_inside", alone["clip_id"], 0.7)),))

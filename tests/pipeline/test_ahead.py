@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
-from pipeline.ahead import Ahead
+from pipeline.ahead import Ahead, Dealt
 
 
 @pytest.fixture
@@ -82,3 +83,46 @@ def test_closing_ends_the_maker_and_who_still_waits(thread: ThreadPoolExecutor) 
     taking.join()
     source.close()
     assert thread.submit(int, 7).result(5) == 7  # the thread is free again
+
+
+# --- several of them
+
+
+def dealt(stack: ExitStack, *shares: Iterable[int], depth: int = 2) -> Dealt[int]:
+    threads = [stack.enter_context(ThreadPoolExecutor(1)) for _ in shares]
+    hands = [Ahead(share, depth, one) for share, one in zip(shares, threads, strict=True)]
+    return stack.enter_context(Dealt(hands))
+
+
+@pytest.mark.parametrize("count", range(8))
+def test_what_several_make_comes_in_the_order_in_which_it_was_dealt(count: int) -> None:
+    with ExitStack() as stack:
+        assert list(dealt(stack, *(range(hand, count, 3) for hand in range(3)))) == list(range(count))
+
+
+def test_a_fault_of_one_of_several_comes_in_its_turn() -> None:
+    def broken() -> Iterator[int]:
+        yield 1
+        raise OSError("the disk is gone")
+
+    with ExitStack() as stack:
+        source = dealt(stack, [0, 2, 4], broken())
+        assert [next(source) for _ in range(3)] == [0, 1, 2]
+        assert source.error is None
+        with pytest.raises(OSError, match="the disk is gone"):
+            next(source)
+        assert str(source.error) == "the disk is gone"
+
+
+def test_several_end_with_what_they_are_at() -> None:
+    made: list[int] = []
+
+    def share(hand: int) -> Iterator[int]:
+        for number in range(hand, 1_000, 2):
+            made.append(number)
+            yield number
+
+    with ExitStack() as stack:
+        source = dealt(stack, share(0), share(1))
+        assert next(source) == 0
+    assert len(made) <= 1 + 2 * (2 + 1)

@@ -7,7 +7,6 @@ import gzip
 import json
 import os
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +22,6 @@ from pipeline.faults import in_words, is_lost
 from pipeline.ingest import Hands, Ingest
 from pipeline.patience import Patience
 from pipeline.reasons import MediaError, Reason
-from pipeline.scratch import FETCHED
 from pipeline.sources import Fetcher, Sources, _lost, digest_of
 from pipeline.store import Store, Unreachable
 
@@ -156,8 +154,8 @@ def fetcher() -> Iterator[Fetcher]:
 def refused(fetcher: Fetcher, url: str) -> MediaError:
     with pytest.raises(MediaError) as raised:
         fetcher.local(url)
-    copies = [path for path in Path(tempfile.gettempdir()).glob(f"{FETCHED}*/*") if path.stat().st_size > MIB]
-    assert copies == []
+    assert fetcher._folder is not None
+    assert list(fetcher._folder.iterdir()) == []
     return raised.value
 
 

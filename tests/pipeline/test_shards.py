@@ -22,6 +22,7 @@ from pipeline.shards import (
     GROUP_ROWS,
     SCHEMA,
     SINCE,
+    Judged,
     Manifest,
     ShardError,
     ShardFile,
@@ -227,6 +228,16 @@ def test_a_manifest_says_what_the_gates_found_and_one_of_format_1_0_said_nothing
     assert read_manifest(manifest.to_json()).gates == gates
     assert b'"gates"' not in Manifest("540p", "0a1b2c3d", {}, ()).to_json()
     assert read_manifest(GOLDEN.with_suffix(".manifest.json").read_bytes()).gates == {}
+    nulls = {"caption": 0, "prompt_t2v": 7}
+    assert read_manifest(Manifest("540p", "0a1b2c3d", {}, (), gates, nulls).to_json()).nulls == nulls
+    for count in (-1, "7", True):
+        said = Manifest("540p", "0a1b2c3d", {}, (), {}, {"caption": count})  # type: ignore[dict-item]
+        with pytest.raises(ShardError, match="no number of rows"):
+            read_manifest(said.to_json())
+    judged = {"pretrain": Judged("ab12", 2), "source": Judged("cd34", 1, waived=True)}
+    failed = Manifest("540p", "0a1b2c3d", {}, (), {"pretrain": "fail", "source": "fail"}, nulls, judged)
+    again = read_manifest(failed.to_json())
+    assert (again, again.refused) == (failed, ["pretrain"])
     wrong = Manifest("540p", "0a1b2c3d", {}, (), {"pretrain": 3})  # type: ignore[dict-item]
     with pytest.raises(ShardError, match="a gate's state is no text"):
         read_manifest(wrong.to_json())

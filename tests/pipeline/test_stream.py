@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +20,7 @@ from pipeline.annotate import Annotate, Planned, Unit
 from pipeline.clip import CLIPS, VIDEOS, Clip, span_id
 from pipeline.frames import VIEW, Decoder
 from pipeline.ingest import digest_of
+from pipeline.reasons import Reason
 from pipeline.runner import MAX_DEATHS, Done, Pool, Several, run
 from pipeline.scan import Span
 from pipeline.stage import BATCH, ClipError, FrameBatch, FrameSpec, Row, Stage, StageDied, WorkerSpent
@@ -225,6 +227,93 @@ def test_a_retry_asks_for_what_failed_and_keeps_the_rest(line: tuple[Store, Line
     assert [r["shown"] for r in said.rows["part-1"]] == [1, 1, 1, 1]
     assert [one.flow["answers"] for one in said.done] == [0, 1]
     assert ".r2." in said.entries["part-1"].outputs[0].path
+
+
+@dataclass(frozen=True)
+class Weighing(Shuffled):
+    """Keeps a weak hand on all that it was shown, and one clip at once."""
+
+    window: ClassVar[int] = 1
+    seen: list[Any] = field(default_factory=list)
+
+    def measure(self, state: dict[str, float], clip: Clip, frames: FrameBatch | None) -> Row:
+        assert frames is not None
+        self.seen.append(weakref.ref(frames))
+        return {"shown": len(frames.images)}
+
+
+def test_no_frames_are_held_of_parts_that_are_done(row: dict[str, Any], tmp_path: Path) -> None:
+    store, stage = Store(str(tmp_path / "run")), Weighing()
+    units = [part(store, row, f"part-{n:02d}", [(n, n + 20)]) for n in range(20)]
+    held: list[int] = []
+    state = Stream(Annotate(store, (planned := Planned(stage, "f" * 8),))).open()
+    try:
+        for event in Stream(Annotate(store, (planned,))).run(state, Line(tuple(units)), {}):
+            if isinstance(event, Done):
+                held.append(sum(one() is not None for one in stage.seen))
+    finally:
+        state.close()
+    assert len(held) == len(stage.seen) == 20
+    assert max(held) <= 3  # the last one shown, and those that a thread has in hand
+
+
+@dataclass(frozen=True)
+class Told(Shuffled):
+    """What a clip says of the attempts before; looks at nothing."""
+
+    name: ClassVar[str] = "told"
+    frames: ClassVar[FrameSpec | None] = None
+    columns: ClassVar[pa.Schema] = pa.schema(
+        [pa.field("attempt", pa.int64()), pa.field("before", pa.string())]
+    )
+    enough: int = 3
+
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+    def measure(self, state: dict[str, float], clip: Clip, frames: FrameBatch | None) -> Row:
+        if clip.attempt < self.enough and clip.start_frame in self.fails:
+            raise ClipError("not yet", Reason.CAPTION_INVALID)
+        return {"attempt": clip.attempt, "before": clip.failed}
+
+
+@pytest.mark.parametrize("task", [Stream, lambda annotate: annotate], ids=["streamed", "one by one"])
+def test_a_clip_knows_which_attempt_it_is_at_and_why(
+    line: tuple[Store, Line], task: Callable[[Annotate], Any]
+) -> None:
+    store, whole = line
+    planned = Planned(Told(fails=(20,)), "f" * 8)
+    for attempt in range(1, 4):
+        units = [replace(unit, retry=attempt > 1, todo=("told",)) for unit in whole.units]
+        made = task(Annotate(store, (planned,)))
+        run(made, [Line(tuple(units))] if isinstance(made, Stream) else units, Pool(0))
+    rows = written(store, whole, planned)["rows"]["part-1"]
+    assert [(r["attempt"], r["before"]) for r in rows] == [(1, ""), (3, "caption_invalid"), (1, ""), (1, "")]
+
+
+@dataclass(frozen=True)
+class Wide(Shuffled):
+    """One whose frames several make."""
+
+    decoders: ClassVar[int] = 2
+
+
+@pytest.mark.slow
+def test_frames_that_several_make_come_in_order_and_each_has_made_some(line: tuple[Store, Line]) -> None:
+    store, whole = line
+    planned = Planned(Wide(), "f" * 8)
+    task = Stream(Annotate(store, (planned,)))
+    assert task.cpus == 2
+    state = task.open()
+    try:
+        done = [event for event in task.run(state, whole, {}) if isinstance(event, Done)]
+        assert len(state.makers) == 2
+        assert all(maker.seconds > 0 for maker in state.makers)
+    finally:
+        state.close()
+    assert sum(one.seconds["frames"] for one in done) == pytest.approx(sum(m.seconds for m in state.makers))
+    alone = streamed(store, whole, Shuffled())
+    assert written(store, whole, planned)["rows"] == alone.rows
 
 
 def test_a_fault_of_the_storage_is_no_clips() -> None:

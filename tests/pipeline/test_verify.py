@@ -20,7 +20,7 @@ import pytest
 from pipeline.encode import EncodedClip
 from pipeline.frames import Decoder
 from pipeline.reasons import MediaError, Reason
-from pipeline.shards import SCHEMA, Manifest, ShardFile, ShardRow, read_manifest, write_shard
+from pipeline.shards import SCHEMA, Judged, Manifest, ShardFile, ShardRow, read_manifest, write_shard
 from pipeline.store import LocalFiles, StorageError
 from pipeline.verify import Fault, Problem, verify
 
@@ -115,6 +115,16 @@ def relisted(root: Path) -> None:
             ShardFile(name, hashlib.sha256(data).hexdigest(), len(data), pq.read_metadata(path).num_rows)
         )
     (root / "manifest.json").write_bytes(Manifest("256p", "r", {}, tuple(files)).to_json())
+
+
+def test_a_set_whose_gate_failed_is_named_unless_that_was_waived(tmp_path: Path) -> None:
+    failed = Manifest("256p", "r", {}, (), {"pretrain": "fail", "source": "pass"})
+    (tmp_path / "manifest.json").write_bytes(failed.to_json())
+    (found,) = problems(tmp_path)
+    assert str(found) == "gate: manifest.json: the pretrain gate failed, and nobody waived it"
+    waived = dataclasses.replace(failed, judged={"pretrain": Judged("ab12", 1, waived=True)})
+    (tmp_path / "manifest.json").write_bytes(waived.to_json())
+    assert faults(tmp_path) == []
 
 
 def test_a_whole_set_has_no_problem(tmp_path: Path) -> None:

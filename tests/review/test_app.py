@@ -302,12 +302,26 @@ def test_notes_and_corrections_come_back_to_their_writer_alone(opened: Open, mak
     assert review.say(client_id="note-0001", kind="note", item=first, note=" a\n note ").status_code == 200
     assert review.say(client_id="edit-0001", kind="edit", item=first, caption=corrected).status_code == 200
     mine, others = review.get(f"api/item/{first}").json(), review.get(f"api/item/{first}", BEN).json()
-    assert (mine["note"], mine["edit"], others["note"], others["edit"]) == ("a note", corrected, "", None)
+    assert (mine["note"], mine["edit"], others["note"], others["edit"]) == ("a\n note", corrected, "", None)
     assert (
         review.say(client_id="edit-0002", kind="edit", item=first, caption=making.caption()).status_code
         == 200
     )
     assert review.get(f"api/item/{first}").json()["edit"] is None, "as it was is no correction"
+
+
+def test_a_note_that_would_not_be_kept_whole_is_refused(opened: Open) -> None:
+    review = opened()
+    first = review.desk.plan.items[0].item_id
+    longest = "x" * 1_998 + "\ny"
+    for note, why in (
+        (longest + "z", "at most 2,000 characters, and this one has 2,001"),
+        (None, "a note is text"),
+    ):
+        answer = review.say(client_id="note-0001", kind="note", item=first, note=note)
+        assert (answer.status_code, why in answer.json()["message"]) == (422, True)
+    assert review.say(client_id="note-0001", kind="note", item=first, note=longest).status_code == 200
+    assert review.get(f"api/item/{first}").json()["note"] == longest
 
 
 def test_a_caption_that_does_not_fit_is_refused_with_the_reason(opened: Open) -> None:

@@ -221,6 +221,56 @@ def test_a_verdict_that_is_on_its_way_survives_a_reload(serving: Open, visit: Op
     assert server.events() == [("verdict", IDS[0], "good")]
 
 
+def test_what_is_refused_after_a_reload_is_said(serving: Open, visit: Open) -> None:
+    server = serving()
+    page = visit(server.links["ann"])
+    playing(page, 0)
+    page.route("**/api/event", lambda route: route.abort())
+    page.keyboard.press("g")
+    until(page, "document.querySelector('#trouble-title').textContent === 'NOT SAVED'")
+    page.unroute("**/api/event")
+    refusal = {"status": 409, "json": {"message": "this item has its readers already"}}
+    page.route("**/api/event", lambda route: route.fulfill(**refusal))
+    page.reload()
+    playing(page, 0)
+    assert text(page, "trouble-title") == "NOT TAKEN"
+    words = f'the verdict "good" of item {IDS[0]}: this item has its readers already.'
+    assert words in text(page, "trouble-words")
+    page.unroute("**/api/event")
+    page.keyboard.press("g")
+    playing(page, 1)
+    assert not page.is_visible("#trouble")
+
+
+def test_a_correction_is_shown_until_it_is_known_to_be_taken_back(serving: Open, visit: Open) -> None:
+    server = serving()
+    page = visit(server.links["ann"])
+    playing(page, 0)
+    page.keyboard.press("e")
+    field = page.locator("#fields label", has_text="lighting").locator("textarea")
+    field.fill("Hard light.")
+    page.keyboard.press("Escape")
+    until(page, "document.querySelector('#said').textContent === 'The correction is saved.'")
+    page.route("**/api/event", lambda route: route.fulfill(status=422, json={"message": "not now"}))
+    page.click("#restore")
+    until(page, "document.querySelector('#changed-words').textContent === 'Not taken back: not now.'")
+    assert field.input_value() == "Hard light."
+    page.fill("#note", "top\nleft")
+    page.keyboard.press("Escape")
+    until(page, "document.querySelector('#trouble-title').textContent === 'NOT SAVED'")
+    page.unroute("**/api/event")
+    page.click("#restore")
+    until(page, "document.querySelector('#changed').hidden")
+    page.keyboard.press("g")
+    until(page, "document.querySelector('#said').textContent === 'The note is not saved: not now.'")
+    page.keyboard.press("Escape")
+    page.fill("#note", "top\nleft!")
+    page.keyboard.press("Escape")
+    page.keyboard.press("g")
+    playing(page, 1)
+    assert [kind for kind, _, _ in server.events()] == ["edit", "edit", "note", "verdict"]
+
+
 def test_an_answer_that_is_lost_is_no_second_verdict(serving: Open, visit: Open) -> None:
     server = serving()
     page = visit(server.links["ann"])
@@ -248,7 +298,7 @@ def test_texts_are_shown_as_texts(serving: Open, visit: Open, making: Any) -> No
     page.keyboard.press("c")
     until(page, "!document.querySelector('#side-by-side').hidden")
     page.keyboard.press("c")
-    until(page, "!document.querySelector('#twin').hidden")
+    until(page, "document.querySelector('#twin-words').textContent !== ''")
     assert making.hostile in page.evaluate("document.querySelector('#source').textContent")
     assert making.hostile in page.evaluate("document.querySelector('#twin-words').textContent")
     assert making.hostile in page.locator("#fields textarea").evaluate_all(

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,26 @@ def test_rows_are_the_good_and_bad_verdicts_of_what_was_not_planted(store: Revie
     assert [row.caption is not None for row in found] == [False, False, True, False]
 
 
+def test_what_was_picked_was_drawn_with_no_chance(store: ReviewStore) -> None:
+    picked = replace(PLAN, strata=())
+    found = list(rows(picked, store.states()))
+    assert {(row.inclusion, row.side) for row in found} == {(None, "picked")}
+    assert exchange.to_table(found).column("inclusion").null_count == len(found)
+    tasks = json.loads(exchange.to_label_studio(picked, store.states()))
+    assert {task["data"]["inclusion"] for task in tasks} == {None}
+
+
+def test_an_id_is_of_what_was_said_and_of_what_was_said_before() -> None:
+    one = given("row 1", {"clip_id": "c0", "verdict": "good", "reviewer": "ann"})
+
+    def name(seq: int) -> str:
+        (event,) = events(PLAN.gate, places(PLAN), one, "", 5.0, lambda item, who: seq)
+        return event.client_id
+
+    assert name(0) == name(0)
+    assert name(0) != name(3)
+
+
 def test_no_cell_of_the_csv_is_a_formula(store: ReviewStore) -> None:
     data = exchange.to_csv(rows(PLAN, store.states()))
     cells = [cell for row in csv.reader(io.StringIO(data.decode(), newline="")) for cell in row]
@@ -88,12 +109,27 @@ def test_an_apostrophe_of_a_foreign_file_stays() -> None:
     assert unsafe("'twas") == "'twas"
 
 
+def nothing(item_id: str, reviewer: str) -> int:
+    """The seq of a last event where there was none."""
+    return 0
+
+
+def test_a_caption_is_confirmed_where_everybody_calls_its_clip_good_and_nobody_corrects_it(
+    store: ReviewStore,
+) -> None:
+    assert exchange.confirmed(PLAN, store.states()) == {}  # c0 is in dispute, c1 corrected, c2 bad
+    store.append(Event("b2", "i0", "ann", "verdict", 30.0, 29.0, "good"))
+    store.append(Event("f2", "p0", "ann", "verdict", 30.0, 29.0, "good"))
+    store.append(Event("m2", "i1", "ann", "edit", 30.0, fields={}))
+    assert exchange.confirmed(PLAN, store.states()) == {"c0": ("=bob", "ann"), "c1": ("ann",)}
+
+
 def again(found: list[exchange.Given], tmp_path: Path, reviewer: str = "") -> ReviewStore:
     """A new review of the same plan that has taken these judgements, twice."""
     fresh = ReviewStore(tmp_path / "fresh.sqlite", PLAN)
     for _ in range(2):
         for one in found:
-            for event in events(PLAN.gate, places(PLAN), one, reviewer, 5.0):
+            for event in events(PLAN.gate, places(PLAN), one, reviewer, 5.0, nothing):
                 fresh.append(event)
     return fresh
 
@@ -176,7 +212,7 @@ def test_label_studio_s_own_export_is_read() -> None:
 )
 def test_a_row_that_cannot_be_taken_says_why(row: dict[str, str], why: str) -> None:
     with pytest.raises(RowError, match=why):
-        list(events(PLAN.gate, places(PLAN), given("row 4", row), "", 1.0))
+        list(events(PLAN.gate, places(PLAN), given("row 4", row), "", 1.0, nothing))
 
 
 def test_rows_that_name_nobody_are_the_given_reviewer_s(tmp_path: Path) -> None:

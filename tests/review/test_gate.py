@@ -13,7 +13,7 @@ import pytest
 from pipeline.tuning import weighted_share
 from review.evidence import ENOUGH
 from review.exact import fails, passes, powerful
-from review.gate import Outcome, answer, banner, decide, outcomes
+from review.gate import Outcome, answer, banner, decide, deciding, outcomes
 from review.plan import Item, Plan, Plant, Rule, Stratum
 from review.sample import allocate
 from review.store import ItemState, Reading
@@ -56,10 +56,10 @@ def plan_of(
 
 
 def said(item: str, *verdicts: str) -> ItemState:
-    """The state of an item with these verdicts of ann, bob and so on; "bad" with a reason."""
+    """The state of an item with these verdicts of ann, bob and cem; "bad" with a reason."""
     readings = tuple(
         Reading(who, verdict, ("logo",) if verdict == "bad" else (), seq, 0.0, 1.0)  # type: ignore[arg-type]
-        for seq, (who, verdict) in enumerate(zip(("ann", "bob"), verdicts, strict=False), 1)
+        for seq, (who, verdict) in enumerate(zip(("ann", "bob", "cem"), verdicts, strict=False), 1)
     )
     return ItemState(item, readings)
 
@@ -126,10 +126,54 @@ def test_what_is_not_known_counts_against_passing_and_against_failing() -> None:
         found = answer(plan, [*base[:9], unsure, *base[10:]], 1)
         assert found.state == "not_enough", unsure
         assert found.unsure == bool(unsure.readings)
-    settled = said("all9", "bad", "good")  # two readers, one of them says good: not bad
-    assert answer(plan, [*base[:9], settled, *base[10:]], 1).state == "pass"
     many = [said(item.item_id, "bad") for item in plan.items]
     assert answer(plan, many, 1).state == "not_enough"  # nobody has confirmed one of them
+
+
+def test_readers_at_odds_wait_for_a_third_who_decides() -> None:
+    plan = plan_of((Stratum("all", 10**6, 59),), double=10)
+    base = [said(item.item_id, "good", "good") for item in plan.items]
+    for verdicts, state, split, bad in (
+        (("bad", "good"), "not_enough", 5, 0),
+        (("good", "bad"), "not_enough", 5, 0),
+        (("good",), "not_enough", 0, 0),  # read twice by plan, and the second may say bad
+        (("bad", "good", "good"), "pass", 0, 0),
+        (("bad", "good", "bad"), "not_enough", 0, 5),
+    ):
+        found = answer(plan, [*(said(f"all{number}", *verdicts) for number in range(5)), *base[5:]], 1)
+        assert (found.state, found.split, found.bad) == (state, split, bad), verdicts
+    at_odds = answer(plan, [said(item.item_id, "bad", "good") for item in plan.items], 1)
+    assert (at_odds.state, at_odds.unsure, at_odds.split, at_odds.bound) == ("not_enough", 59, 59, 1.0)
+    assert "0 bad, 59 unsure (59 split)" in at_odds.sentence
+    assert (at_odds.agreement.pairs, at_odds.agreement.differ) == (10, 10)
+    decided = answer(plan, [said(item.item_id, "bad", "good", "good") for item in plan.items], 1)
+    assert (decided.state, decided.agreement.pairs, decided.agreement.differ) == ("pass", 10, 10)
+
+
+@pytest.mark.parametrize("rule", ["fixed", "sequential"])
+def test_readers_who_overlook_what_was_planted_pass_nothing(rule: Rule) -> None:
+    planted = [Item(f"p{n}", f"q{n}", "", 1.0, planted=Plant("logo", None)) for n in range(9)]
+    plan = plan_of((Stratum("all", 10**6, 152),), rule=rule, more=planted)
+    sample = states(plan, 0)[:152]
+    for caught, read, state in (
+        (0, 9, "not_enough"),
+        (4, 9, "not_enough"),
+        (4, 4, "not_enough"),
+        (5, 5, "pass"),
+    ):
+        marks = [said(f"p{n}", "bad", "bad") if n < caught else said(f"p{n}", "good") for n in range(read)]
+        every = [*sample, *marks, *(ItemState(f"p{n}") for n in range(read, 9))]
+        found = answer(plan, every, 1)
+        assert (found.state, banner(plan, every).state) == (state, state), (caught, read)
+        assert (found.sensitivity.caught, found.sensitivity.open, found.sensitivity.needed) == (
+            caught,
+            9 - read,
+            5,
+        )
+        if state != "pass":
+            assert f"of 9 planted faults {caught} were noticed, and 5 must be" in found.sentence
+    bad = [said(item.item_id, "bad", "bad") for item in plan.items[:152]]
+    assert answer(plan, [*bad, *(said(f"p{n}", "good") for n in range(9))], 1).state == "fail"
 
 
 def test_with_one_reader_the_first_verdict_counts() -> None:
@@ -337,6 +381,25 @@ def test_the_banner_is_the_gate_s_own_numbers() -> None:
         found.for_fail,
         found.state,
     )
+
+
+def test_a_failure_counts_until_a_later_sample_passes_by_no_looser_limit() -> None:
+    first = (Stratum("all", 10**6, 59),)
+    failed = answer(plan_of(first), states(plan_of(first), 59), 1)
+    passed = answer(plan_of(first), states(plan_of(first), 0), 1)
+    unread = answer(plan_of(first), states(plan_of(first), 0, 0), 1)
+    loose = answer(plan_of(first, 0.5), states(plan_of(first, 0.5), 0), 1)
+    for answers, counts in (
+        ([failed], failed),
+        ([failed, unread], failed),
+        ([failed, unread, passed], passed),
+        ([failed, passed, unread], unread),
+        ([passed, failed, unread], failed),
+        ([failed, loose], failed),
+        ([failed, loose, passed], passed),
+        ([passed, unread], unread),
+    ):
+        assert deciding(answers) is counts
 
 
 def test_a_list_of_clips_is_no_sample() -> None:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from review.plan import Plan, Settings
-from review.sample import OTHERS, PLANTS, POPULATION, allocate, bands, draw, strata_of, unit
+from review.sample import OTHERS, PLANTS, POPULATION, allocate, bands, draw, hashed, strata_of
 
 
 def population(clips: int, seed: int = 0, kept: float = 0.6, scored: bool = True) -> pa.Table:
@@ -96,7 +96,8 @@ def test_a_given_n_keeps_the_strata_few() -> None:
 
 def test_the_draw_is_uniform() -> None:
     """Hashes of ids that differ in one digit, in tenths."""
-    counts = Counter(int(10 * unit(5, f"{number:020x}")) for number in range(20_000))
+    ids = pa.chunked_array([[f"{number:020x}" for number in range(20_000)]])
+    counts = Counter((10 * hashed(ids, 5)).astype(int).tolist())
     assert all(abs(counts[tenth] - 2000) < 5 * np.sqrt(2000) for tenth in range(10))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sqlite3
 import subprocess
@@ -10,11 +11,13 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
 
 from pipeline.store import StorageError
+from review.hold import held
 from review.plan import Item, Plan, Stratum
 from review.store import LEASE_S, Event, ReviewError, ReviewStore, Taken
 
@@ -97,6 +100,7 @@ def test_verdicts_of_another_plan_are_refused(store: ReviewStore, tmp_path: Path
         (Event("c", "i0", "ann", "note", 1.0, fields={"caption": {}}), "has no field caption"),
         (Event("c", "i0", "ann", "note", 1.0, fields={"note": 3}), "a note is text"),
         (Event("c", "i0", "ann", "note", 1.0, fields={"note": "x" * (1 << 21)}), "at most"),
+        (Event("c", "i0", "ann", "note", 1.0, fields={"note": "\ud83d"}), "half of a character"),
         (Event("c", "i0", "ann", "undo", 1.0), "no verdict to take back"),
     ],
 )
@@ -152,6 +156,16 @@ def test_what_is_called_bad_goes_to_a_second_reader_and_to_no_third(store: Revie
         store.append(said("i0", "cem"))
     store.append(said("i0", "ann"))  # a second thought of one who has read it is welcome
     store.append(said("i0", "cem", "skip"))
+
+
+def test_readers_who_differ_are_followed_by_a_third_and_no_fourth(store: ReviewStore) -> None:
+    store.append(said("i0", verdict="bad", reasons=("logo",)))
+    store.append(said("i0", "bob"))
+    assert store.next_item("cem", 1) == ("i0",)
+    store.append(said("i0", "cem"))
+    assert "i0" not in store.next_item("dan", 9)
+    with pytest.raises(Taken):
+        store.append(said("i0", "dan"))
 
 
 def test_a_skip_is_no_reading_and_is_not_shown_again(store: ReviewStore) -> None:
@@ -214,6 +228,75 @@ def test_progress_counts_what_is_left_to_read(store: ReviewStore) -> None:
     assert after.by_reviewer == {"ann": 3}
     assert after.seconds_an_item == 15.0
     assert after.seconds_left == 75.0
+
+
+def test_events_that_belong_together_are_taken_together_or_not_at_all(store: ReviewStore) -> None:
+    note = Event("n", "i0", "ann", "note", 1.0, fields={"note": "top left"})
+    with pytest.raises(ReviewError, match="no reason of this gate"):
+        store.add((note, said("i0", verdict="bad", reasons=("sneezed",))))
+    assert store.events() == ()
+    assert store.add((said("i0"), note)) == (1, 2)
+    assert store.add((said("i0"), note)) == (1, 2)
+    own = store.own("i0", "ann")
+    assert own.reading is not None
+    assert (own.reading.verdict, own.note, own.edit, own.seq) == ("good", "top left", None, 2)
+    assert store.own("i0", "bob").seq == store.own("i1", "ann").seq == 0
+
+
+def test_an_open_review_s_folder_is_nobody_s_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "review"
+    with (
+        ReviewStore(folder / "v", PLAN),
+        ReviewStore(folder / "v", PLAN),
+        pytest.raises(BlockingIOError),
+        held(folder, alone=True),
+    ):
+        pass
+    with held(folder, alone=True):
+        folder.rename(tmp_path / "moved")
+
+
+def plainly(store: ReviewStore, plan: Plan) -> tuple[int, int, int, dict[str, int], float | None]:
+    """What Progress says, counted from the states."""
+    judged = settled = left = 0
+    by_reviewer: dict[str, int] = {}
+    seconds = []
+    for item, state in zip(plan.items, store.states(), strict=True):
+        said = [reading.verdict for reading in state.readings if reading.verdict != "skip"]
+        wanted = store._wanted(item.item_id)
+        judged += bool(said)
+        settled += len(said) >= wanted
+        left += max(0, wanted - len(said))
+        for one in state.readings:
+            by_reviewer[one.reviewer] = by_reviewer.get(one.reviewer, 0) + 1
+            seconds += [one.made_at - one.shown_at] if one.shown_at is not None else []
+    return judged, settled, left, by_reviewer, median(seconds) if seconds else None
+
+
+def test_queue_and_progress_are_those_of_a_plain_count_whatever_is_said_and_undone(tmp_path: Path) -> None:
+    dice = random.Random(6)
+    items = tuple(
+        Item(f"i{number}", f"c{number}", "all", 0.1, double=number % 5 == 0) for number in range(24)
+    )
+    plan = replace(PLAN, items=items)
+    with ReviewStore(tmp_path / "v", plan) as store, ReviewStore(tmp_path / "v", plan) as other:
+        for step in range(120):
+            now, who = 1000.0 * step, dice.choice(("ann", "bob", "cem"))  # leases have ended by the next step
+            queue = store.next_item(who, 3, now)
+            assert list(queue) == [item for item in store._items if store._open_to(item, who, now)][:3]
+            writer = dice.choice((store, other))
+            if dice.random() < 0.2 or not queue:
+                writer.undo(who, f"u{step}", now)
+            else:
+                verdict: Any = dice.choice(("good", "good", "bad", "skip"))
+                reasons = ("logo",) if verdict == "bad" else ()
+                seen = dice.choice((None, now - 50 * dice.random()))
+                item = dice.choice(queue)
+                writer.append(Event(f"v{step}", item, who, "verdict", now, seen, verdict, reasons))
+            found = store.progress()
+            *counts, pace = plainly(store, plan)
+            assert [found.judged, found.settled, found.readings_left, found.by_reviewer] == counts
+            assert found.seconds_an_item == pytest.approx(pace)
 
 
 def test_another_process_and_another_thread_see_the_same(tmp_path: Path) -> None:

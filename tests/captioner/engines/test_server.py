@@ -21,7 +21,7 @@ import pytest
 
 from captioner.engine import frames_digest
 from captioner.engines.chat import ServerSettings, asked_of
-from captioner.engines.server import GIVE_UP, ServerGenerator, checked_url
+from captioner.engines.server import GIVE_UP, UNTRACED, ServerGenerator, checked_url
 from captioner.engines.waits import LONGEST_WAIT_S, after_s, wait_s
 from captioner.generate import Answer, Finish, Generator, GeneratorDied, Prompt
 from pipeline.stage import FrameBatch
@@ -223,6 +223,19 @@ def test_a_misdeed_every_time_is_the_clips_error_and_its_neighbours_go_on(
     assert [answers[f"{n}/1"].text for n in range(4)] == ["good", "", "good", "good"]
     assert answers["1/1"].finish is Finish.ERROR
     assert answers["1/1"].message.endswith("(tried 3 times)")
+
+
+def test_an_answer_whose_request_id_comes_back_nowhere_says_so(chat_server: Any, chat_reply: Any) -> None:
+    def reply(asked: Any) -> Any:
+        mine = asked.headers["X-Request-Id"]
+        headers = {"X-Request-Id": mine} if asked.body["seed"] == 1 else {}
+        return chat_reply("x", request_id=mine if asked.body["seed"] == 2 else "own", headers=headers)
+
+    chat_server.reply = reply
+    answers = {
+        one.key: one for one in ask(settings(chat_server), *(prompt(f"{n}", seed=n) for n in range(3)))
+    }
+    assert {key: one.notes for key, one in answers.items()} == {"0": (UNTRACED,), "1": (), "2": ()}
 
 
 def test_what_the_prompt_is_at_fault_for_is_not_tried_again(chat_server: Any, chat_reply: Any) -> None:

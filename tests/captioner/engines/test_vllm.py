@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,16 @@ import pytest
 
 from captioner.engine import frames_digest
 from captioner.engines.checkpoint import digest
-from captioner.engines.vllm import READY_AHEAD, EngineDied, VllmGenerator, VllmSettings
+from captioner.engines.vllm import QUEUED, READY_AHEAD, EngineDied, VllmGenerator, VllmSettings
 from captioner.generate import Answer, Finish, Prompt
 from captioner.schema import json_schema
 from captioner.vlm import VlmCaptioner
 from pipeline.annotate import Annotate, Planned, Unit
 from pipeline.clip import CLIPS, VIDEOS, span_id
 from pipeline.frames import Decoder
-from pipeline.ingest import digest_of
 from pipeline.runner import Done, Pool, run
 from pipeline.scan import Span
+from pipeline.sources import digest_of
 from pipeline.stage import FrameBatch
 from pipeline.store import Store
 from pipeline.stream import Line, Stream
@@ -68,7 +69,9 @@ def asked(engine: VllmGenerator, *prompts: Prompt) -> dict[str, Answer]:
     return {answer.key: answer for answer in engine.generate(prompts)}
 
 
-def test_clips_of_every_shape_are_captioned_in_the_schema(engine: VllmGenerator) -> None:
+def test_clips_of_every_shape_are_captioned_in_the_schema(
+    engine: VllmGenerator, short_schema: dict[str, Any]
+) -> None:
     shapes = {
         "one frame": frames(1),
         "two": frames(2),
@@ -78,19 +81,25 @@ def test_clips_of_every_shape_are_captioned_in_the_schema(engine: VllmGenerator)
         "tiny": frames(3, 16, 16),
         "strip": frames(2, 4, 8000),
     }
-    prompts = [prompt(key, shown, schema=json_schema()) for key, shown in shapes.items()]
+    prompts = [prompt(key, shown, schema=short_schema, max_tokens=700) for key, shown in shapes.items()]
     answers = asked(engine, *prompts)
     assert answers.keys() == shapes.keys()
     assert {key: one.frames_sha256 for key, one in answers.items()} == {
         key: frames_digest(shown) for key, shown in shapes.items()
     }
-    assert {key: one.message for key, one in answers.items() if one.finish is Finish.ERROR} == {}
-    for one in answers.values():
-        if one.finish is Finish.STOP:  # the schema's form; its rules across fields are for captioner.trust
-            assert list(json.loads(one.text)) == list(json_schema()["properties"])
-    assert sum(one.finish is Finish.STOP for one in answers.values()) >= 4  # the others run on
+    assert {key: (one.finish, one.message) for key, one in answers.items()} == dict.fromkeys(
+        shapes, (Finish.STOP, "")
+    )
+    for one in answers.values():  # the schema's form; its rules across fields are for captioner.trust
+        assert list(json.loads(one.text)) == list(json_schema()["properties"])
     assert answers["many"].prompt_tokens > answers["two"].prompt_tokens
-    assert 0 < answers["many"].output_tokens <= 300
+    assert 0 < answers["many"].output_tokens <= 700
+
+
+def test_the_captions_own_schema_is_one_that_it_takes(engine: VllmGenerator) -> None:
+    answers = asked(engine, *(prompt(f"c{n}", frames(2, seed=n), schema=json_schema()) for n in range(3)))
+    assert {one.finish for one in answers.values()} <= {Finish.STOP, Finish.LENGTH}
+    assert all(one.text.startswith('{"subjects":[') for one in answers.values())
 
 
 def test_a_window_of_prompts_is_at_work_and_the_next_is_taken_as_one_ends(engine: VllmGenerator) -> None:
@@ -98,16 +107,18 @@ def test_a_window_of_prompts_is_at_work_and_the_next_is_taken_as_one_ends(engine
 
     def source() -> Iterator[Prompt]:
         nonlocal taken
-        for number in range(12):
+        for number in range(24):
             taken += 1
-            yield prompt(f"c{number}", frames(2, seed=number), max_tokens=4 + number % 3)
+            yield prompt(f"c{number}", frames(2, seed=number), max_tokens=60 + number % 3)
 
-    answered = set()
+    answered, tokens, before = set(), 0, engine.used.steps
     for answer in engine.generate(source()):
         answered.add(answer.key)
+        tokens += answer.output_tokens
         most = max(most, taken - len(answered))
-    assert answered == {f"c{number}" for number in range(12)}
-    assert WINDOW <= most <= WINDOW + READY_AHEAD + 2
+    assert answered == {f"c{number}" for number in range(24)}
+    assert tokens / WINDOW <= engine.used.steps - before <= tokens + 24
+    assert WINDOW <= most <= WINDOW + QUEUED + READY_AHEAD + 2
 
 
 def test_a_prompt_that_is_refused_costs_no_other(engine: VllmGenerator) -> None:
@@ -194,12 +205,27 @@ def test_its_name_says_engine_version_and_model(engine: VllmGenerator, checkpoin
 
 
 def test_the_stage_writes_a_caption_or_a_typed_failure_for_every_clip(
-    engine: VllmGenerator, tmp_path: Path, make_video: Callable[..., Path]
+    engine: VllmGenerator, tiny_captioner: ModuleType, tmp_path: Path, make_video: Callable[..., Path]
 ) -> None:
-    """The vlm stage as a run streams it, on the engine that is loaded."""
+    """The vlm stage as a run streams it, on the engine that is loaded: one clip is let say but a word."""
+    spans = [(start, start + 12) for start in range(0, 60, 12)] + [(60, 61)]
+    store = Store(str(tmp_path / "run"))
+    line = one_part(store, make_video(tmp_path / "a.mp4", frames=61, fps=12, size=(320, 192)), spans)
+    video_id = line.units[0].videos[0]["video_id"]
+    ids = [span_id(video_id, *span) for span in spans]
+    learnt = json.loads(tiny_captioner.captions()[0])
+    words = {name: {"const": value} for name, value in learnt.items()}
+    held = {"type": "object", "properties": words, "required": list(words), "additionalProperties": False}
+    word = {"type": "string", "pattern": "^[a-z]{3}$"}
 
     class Lent:
-        name, used, generate = engine.name, engine.used, engine.generate
+        name, used = engine.name, engine.used
+
+        def generate(self, prompts: Iterable[Prompt]) -> Iterator[Answer]:
+            """As the engine does, each answer held to what is known to be right or wrong."""
+            return engine.generate(
+                replace(one, schema=word if one.key.startswith(ids[1]) else held) for one in prompts
+            )
 
         def close(self) -> None:
             """It is of further use."""
@@ -208,24 +234,20 @@ def test_the_stage_writes_a_caption_or_a_typed_failure_for_every_clip(
         def generator(self) -> Lent:
             return Lent()
 
-    spans = [(start, start + 12) for start in range(0, 60, 12)] + [(60, 61)]
-    store = Store(str(tmp_path / "run"))
-    line = one_part(store, make_video(tmp_path / "a.mp4", frames=61, fps=12, size=(320, 192)), spans)
-    stage = Loaded(every_s=0.25, frames_max=4, short_side_px=96, max_tokens=300, concurrency=WINDOW)
+    stage = Loaded(every_s=0.25, frames_max=4, short_side_px=96, max_tokens=700, concurrency=WINDOW)
     task = Stream(Annotate(store, (Planned(stage, "f" * 8),)))
     done: list[Done] = []
     run(task, [line], Pool(0), lambda unit, one: done.append(one))
     entry = store.entry(task.planned.step, line.units[0].name)
     assert entry is not None
     rows = store.table(entry.outputs[0].path).to_pylist()
-    assert [row["clip_id"] for row in rows] == [
-        span_id(line.units[0].videos[0]["video_id"], *s) for s in spans
-    ]
+    assert [row["clip_id"] for row in rows] == ids
+    assert [row["error_reason"] for row in rows] == [None, "caption_invalid", *[None] * 4]
     said = [row for row in rows if row["error_reason"] is None]
-    assert {row["error_reason"] for row in rows} <= {None, "caption_invalid"}
-    assert all(json.loads(row["vlm_caption"])["shot_type"] for row in said)
-    assert len(said) >= 2
-    assert done[0].flow["output_tokens"] >= sum(row["vlm_output_tokens"] for row in said) > 0
+    assert [json.loads(row["vlm_caption"]) for row in said] == [learnt] * 5
+    assert {row["vlm_attempts"] for row in said} == {1}
+    assert done[0].flow["answers"] == 7  # one was asked twice
+    assert done[0].flow["output_tokens"] > sum(row["vlm_output_tokens"] for row in said) > 0
     assert done[0].flow["busy_s"] > 0
 
 
