@@ -14,7 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from jobs.caption import asked, contact_sheet
-from jobs.cli import cli, status_of
+from jobs.cli import cli
+from jobs.command import status_of
 from jobs.config import Config, ConfigError, dump, load
 from jobs.run import NotReady, Run, chosen_stages
 from jobs.status import AGAIN, USAGE

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from jobs.cli import fault
+from jobs.command import fault
 from jobs.progress import Progress, printable
 
 HOSTILE = "x\x1b]0;OWNED\x07\x1b[2J\nrushes: all well\r\u202e\u2028\x9b1m.mp4"
