@@ -151,9 +151,9 @@ def test_the_proxy_and_a_second_pass_give_as_many_frames(source: Path, tmp_path:
         index = VideoIndex.from_row(decoder.probe(str(source)))
     found = proxy.Film(source, index, tmp_path)
     proxy.one_pass(found)
-    assert proxy.frames_of_proxy(found) == 7 + 11 + 4
+    assert proxy.frames_of_proxy(found) == 7 + 11 + 4 + 78
     # Pairs are two pictures; one lies over the edge of two clips, and one over the end.
-    assert proxy.second_pass(found) == 7 + 12 * 2 + 1 + 4
+    assert proxy.second_pass(found) == 7 + 12 * 2 + 1 + 4 + 78
 
 
 @pytest.mark.slow

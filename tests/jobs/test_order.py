@@ -17,12 +17,13 @@ def test_captions_before_annotations_are_refused_and_nothing_fails_for_good(
     run.segment()
     with pytest.raises(NotReady, match="rushes annotate"):
         run.annotate(caption_names(), "caption")
-    run.annotate(["black", "flow"])
+    run.annotate(["black", "flow", "sway"])
     run.annotate(caption_names(), "caption")
     entries = list(run.annotation_entries())
     assert {entry.step.split("@")[0] for entry in entries} == {
         "annotations/black",
         "annotations/flow",
+        "annotations/sway",
         "annotations/camera",
     }
     assert [failure for entry in entries for failure in entry.failures] == []
