@@ -121,9 +121,9 @@ class Shards:
         self.run.store.put_text(f"{folder}/{MANIFEST}", manifest.to_json().decode())
         self._sweep(folder, {file.path for file in files})
         if lacking := self.lacking(manifest):
-            listed = ", ".join(f"{count:,} no {text}" for text, count in lacking.items())
+            listed = ", ".join(f"{count:,} without a {text}" for text, count in lacking.items())
             rows = manifest.totals["rows"]
-            self.run.progress.warn(f"rushes: {folder}: of {rows:,} clips {listed} (null in the shards)")
+            self.run.progress.warn(f"rushes: {folder}: of {rows:,} clips, {listed} (null in the shards)")
 
     def _mark(self, recipe: Recipe, gates: Mapping[str, Standing]) -> None:
         """Makes the manifest of shards that were written before say what the gates say of them now. Shards of another

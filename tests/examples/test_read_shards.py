@@ -122,6 +122,7 @@ def run_in(pool: Path, *arguments: str) -> list[str]:
     return subprocess.run(command, capture_output=True, text=True, check=True, cwd=pool).stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_the_loop_runs_as_its_docstring_says(pool: Path) -> None:
     lines = run_in(pool, str(EXAMPLE), str(pool))
     assert len(lines) == 4

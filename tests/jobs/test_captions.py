@@ -216,7 +216,8 @@ def test_a_captioned_run_has_prompts_and_is_evaluated_and_taught_from(
     nulls = read_manifest((folder / "shards/tiny/manifest.json").read_bytes()).nulls
     assert nulls == {name: sum(row[name] is None for row in rows) for name in nulls}
     assert (nulls["caption"], nulls["prompt_t2v"]) == (0, 2)  # of two clips nothing could be said
-    assert f"of 3 clips 2 no prompt_t2v, {nulls['prompt_i2v']} no prompt_i2v" in small.said[-1].getvalue()
+    listed = f"2 without a prompt_t2v, {nulls['prompt_i2v']} without a prompt_i2v"
+    assert f"of 3 clips, {listed}" in small.said[-1].getvalue()
     assert "<code>prompt_t2v</code> of 2 rows" in page
     _, text = run("report", folder, "--json")
     assert json.loads(text)["shards"]["tiny"]["nulls"] == nulls

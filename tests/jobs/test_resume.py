@@ -154,6 +154,7 @@ CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", CHANGES)
 def test_a_changed_setting_recomputes_what_depends_on_it(
     whole: tuple[Any, Path], tmp_path: Path, digests_of: Digests, what: str

@@ -149,6 +149,7 @@ def test_a_film_in_chunks_on_two_workers(
     same(found_in(store, group, scan), one_pass)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", ["deleted", "damaged"])
 def test_a_lost_proxy_is_made_again_with_the_same_bytes(
     film: dict[str, Any], tmp_path: Path, harm: str
@@ -175,6 +176,7 @@ def events(task: Any, state: Any, unit: Any, poison: Mapping[str, int]) -> Itera
         yield event.counts if isinstance(event, Done) else event
 
 
+@pytest.mark.slow
 def test_a_video_that_fails_costs_no_neighbour_and_retry_takes_it_alone(
     tmp_path: Path, make_video: Callable[..., Path]
 ) -> None:
