@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -60,11 +61,12 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     gcs, dashboard, client, agent = free_ports(4)
     arguments = ["--head", "--block", "--num-cpus=2", f"--port={gcs}", f"--ray-client-server-port={client}"]
     arguments += ["--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}"]
-    arguments += [
-        f"--dashboard-agent-listen-port={agent}"
-    ]  # it starts the jobs; another Ray may have the default
+    # It starts the jobs; another Ray may have the default.
+    arguments += [f"--dashboard-agent-listen-port={agent}"]
     arguments += ["--object-store-memory=200000000", "--disable-usage-stats"]
-    with (folder / "log").open("w") as log:
+    # A job is told the address that the last `ray start` wrote into this folder. Sockets have short names.
+    with tempfile.TemporaryDirectory(prefix="head-", dir="/tmp") as own, (folder / "log").open("w") as log:
+        arguments += [f"--temp-dir={own}"]
         process = subprocess.Popen(
             [sys.executable, "-m", "ray.scripts.scripts", "start", *arguments],
             env=environment,
