@@ -27,24 +27,25 @@ if TYPE_CHECKING:
 SCALE = 1e4
 """Clips of the whole pool in the units of the programs, whose absolute tolerance is 1e-7."""
 COPY_COST = 1e-3
-"""Distinct clips that a copy must bring in to be worth it."""
+"""Distinct clips that a copy must bring in to be worth it. Ours."""
 ROUNDS = 40
-"""Bounds that are widened one after the other before all that are left get the same."""
+"""Bounds that are widened one after the other before all that are left get the same. Ours."""
 LEAST_RATIO = 1e-3
 """Part of the pool at which bounds are widened where the recipe asks for no volume. Ours."""
 RELUCTANCE = 2.0
 """How much more uneven cells become before one has copies. Ours."""
 SLACK = 1e-9
+"""What rounding may add to a share, to a price, and to a number of clips as a part of the pool. Ours."""
 SOLVED, IMPOSSIBLE = 0, 2
 """Answers of scipy.optimize.linprog."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """The cells as columns, in units of SCALE."""
+    """The cells as columns; clips are counted in units of which the whole pool has SCALE."""
 
     counts: Floats
-    """(columns,)"""
+    """(columns,) clips of each."""
     most: Floats
     """(columns,) the largest x."""
     rows: csr_array
@@ -59,8 +60,12 @@ class Program:
 
 
 def solve(cells: Cells, wanted: Wanted, min_kept_ratio: float = 0.0, repeat: float = 1.0) -> Floats:
-    """(cells,) how many clips of each cell stay, not yet whole; with `repeat` above 1 a cell may have more than it
-    holds, up to that many times."""
+    """(cells,) how many clips of each cell stay, not yet whole.
+
+    `min_kept_ratio` is the least share of all clips that stays, 0 to 1: where the bounds allow fewer, they are widened.
+    With `repeat` above 1 a cell may have more clips than it holds, up to that many times. Raises RuntimeError: a
+    program could not be solved.
+    """
     column = grouped(cells)
     whole = np.bincount(column, cells.counts)
     unit = SCALE / cells.counts.sum()
@@ -77,25 +82,26 @@ def solve(cells: Cells, wanted: Wanted, min_kept_ratio: float = 0.0, repeat: flo
 
 
 def _solved(program: Program, least: float, unit: float) -> Floats:
-    """(columns,) the x of the three steps."""
+    """(columns,) the x of the three steps, of a sum of at least `least`; `unit` is one clip. Both as Program counts."""
     total, program = _largest(program, least, unit)
-    return _exact(program, _even(program, total), total)
+    return _exact(program, _most_even(program, total), total)
 
 
 def _largest(program: Program, least: float, unit: float) -> tuple[float, Program]:
-    """The T of the most clips, at least `least`, and the program with bounds widened where they had to be."""
-    total = _most(program, least)
+    """The T of the most clips, at least `least`, and the program with bounds widened where they had to be: where there
+    is no such T, or one of less than half a clip. `unit` is one clip; all three as Program counts."""
+    total = _max_total(program, least)
     if total is not None and total >= unit / 2:
         return total, program
     least = max(least, LEAST_RATIO * SCALE)
     widened = _widened(program, least)
-    total = _most(widened, least * (1 - SLACK))
+    total = _max_total(widened, least * (1 - SLACK))
     if total is None:
         raise RuntimeError("bounds that were widened to hold a volume do not hold it")
     return total, widened
 
 
-def _most(program: Program, least: float) -> float | None:
+def _max_total(program: Program, least: float) -> float | None:
     """The T of the most clips, at least `least`; None where the bounds allow none."""
     from scipy.sparse import csr_array, hstack, vstack
 
@@ -144,40 +150,77 @@ def _widened(program: Program, total: float) -> Program:
     return replace(program, high=limit[:half], low=-limit[half:])
 
 
-def _even(program: Program, total: float) -> Floats:
-    """(columns,) about the x of sum `total` within the bounds that thins all columns most alike."""
+def _most_even(program: Program, total: float) -> Floats:
+    """(columns,) about the x of sum `total` within the bounds that thins all columns most alike; `_exact` mends it.
+
+    With u the part of a column's clips that stays and v the part that is there again as copies, it minimises the sum of
+    counts (u**2 / 2 + (1 + RELUCTANCE) v + v**2 / 2) over 0 <= u <= 1 and 0 <= v <= copies, where x = counts (u + v),
+    low T <= rows x <= high T, and the sum of x is T. It goes by the Lagrangian dual (`_Dual`) and L-BFGS-B.
+    """
     from scipy.optimize import minimize
 
-    rows, counts = program.rows, program.counts / SCALE
-    share = total / SCALE
-    low, high = program.low * share, program.high * share
-    across = rows.T.tocsr()
-    size = len(low)
+    rows, counts, share = program.rows, program.counts / SCALE, total / SCALE
     copies = program.most / program.counts - 1
+    dual = _Dual(rows, rows.T.tocsr(), counts, copies, program.low * share, program.high * share, share)
     # the curvature of the dual along a price is at most the clips that it is asked of: prices are measured by its root
     sizes = np.sqrt(rows @ counts)
     unit = np.concatenate([1 / sizes, 1 / sizes, [1.0]])
 
-    def parts(prices: Floats) -> tuple[Floats, Floats, Floats]:
-        pull = across @ (prices[:size] - prices[size:-1]) + prices[-1]
-        return pull, np.clip(pull, 0, 1), np.clip(pull - 1 - RELUCTANCE, 0, copies)
+    def scaled(prices: Floats) -> tuple[float, Floats]:
+        value, slope = dual.at(prices * unit)
+        return value, slope * unit
 
-    def dual(scaled: Floats) -> tuple[float, Floats]:
-        prices = scaled * unit
-        pull, once, again = parts(prices)
-        x = counts * (once + again)
-        gain = pull * once - once**2 / 2 + (pull - 1 - RELUCTANCE) * again - again**2 / 2
-        value = counts @ gain - low @ prices[:size] + high @ prices[size:-1] - share * prices[-1]
-        margins = rows @ x
-        return float(value), np.concatenate([margins - low, high - margins, [x.sum() - share]]) * unit
-
-    start = np.zeros(2 * size + 1)
+    start = np.zeros(len(unit))
     start[-1] = share
-    bounds = [(0.0, None)] * (2 * size) + [(None, None)]
+    box = [(0.0, None)] * (len(unit) - 1) + [(None, None)]
     options = {"maxiter": 300, "maxfun": 600, "ftol": 1e-12, "gtol": 1e-9, "maxcor": 30}
-    found = minimize(dual, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-    _, once, again = parts(found.x * unit)
+    found = minimize(scaled, start, jac=True, method="L-BFGS-B", bounds=box, options=options)
+    _, once, again = dual.parts(found.x * unit)
     return np.asarray(program.counts * (once + again))
+
+
+@dataclass(frozen=True)
+class _Dual:
+    """The Lagrangian dual of `_most_even`, negated so that it is minimised; the whole pool is 1 here.
+
+    `prices` are its (2 bounds + 1,) multipliers: of the lower bounds and of the upper ones, 0 or more each, and of the
+    sum, of any sign.
+    """
+
+    rows: csr_array
+    """(bounds, columns)"""
+    across: csr_array
+    """`rows` transposed."""
+    counts: Floats
+    """(columns,) parts of the pool."""
+    copies: Floats
+    """(columns,) the largest v."""
+    low: Floats
+    high: Floats
+    """(bounds,) parts of the pool: shares of T."""
+    share: float
+    """T, as a part of the pool."""
+
+    def parts(self, prices: Floats) -> tuple[Floats, Floats, Floats]:
+        """(columns,) each: what a clip earns at these prices, and the u and v that are best for it."""
+        size = len(self.low)
+        pull = self.across @ (prices[:size] - prices[size:-1]) + prices[-1]
+        return pull, np.clip(pull, 0, 1), np.clip(pull - 1 - RELUCTANCE, 0, self.copies)
+
+    def at(self, prices: Floats) -> tuple[float, Floats]:
+        """Its value, and its slope along each price."""
+        size = len(self.low)
+        pull, once, again = self.parts(prices)
+        x = self.counts * (once + again)
+        gain = pull * once - once**2 / 2 + (pull - 1 - RELUCTANCE) * again - again**2 / 2
+        value = (
+            self.counts @ gain
+            - self.low @ prices[:size]
+            + self.high @ prices[size:-1]
+            - self.share * prices[-1]
+        )
+        margins = self.rows @ x
+        return float(value), np.concatenate([margins - self.low, self.high - margins, [x.sum() - self.share]])
 
 
 def _exact(program: Program, near: Floats, total: float) -> Floats:
@@ -205,25 +248,27 @@ def _exact(program: Program, near: Floats, total: float) -> Floats:
 
 
 def _linear(
-    cost: Floats,
-    bounds: Any,
-    limit: Floats,
-    every: Floats,
-    sums: list[float],
+    c: Floats,
+    a_ub: Any,
+    b_ub: Floats,
+    a_eq: Floats,
+    b_eq: list[float],
     upper: Floats,
     lower: Floats | None = None,
 ) -> Any:
-    """The x in [lower, upper] of least cost with bounds x <= limit and every x = sums; its `x` is None where there is
-    none. RuntimeError: the solver gave up."""
+    """The x in [lower, upper] of least c x with a_ub x <= b_ub and a_eq x = b_eq, as scipy's linprog names them.
+
+    It is linprog's own result: `x` is None where there is none. RuntimeError: the solver gave up.
+    """
     from scipy.optimize import linprog
 
     # the dual simplex takes one thread and gives the same corner every time
     found = linprog(
-        cost,
-        A_ub=bounds.tocsr(),
-        b_ub=limit,
-        A_eq=every,
-        b_eq=sums,
+        c,
+        A_ub=a_ub.tocsr(),
+        b_ub=b_ub,
+        A_eq=a_eq,
+        b_eq=b_eq,
         bounds=np.stack([np.zeros(len(upper)) if lower is None else lower, upper], axis=1),
         method="highs-ds",
     )

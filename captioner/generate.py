@@ -1,4 +1,4 @@
-"""The low seam: prompts in, texts out, in any order. What captions, fuses and judges is built on it.
+"""The low seam: prompts in, texts out, in any order. The captioner, fusion and the judge are built on it.
 
 A generator is a language model, with or without eyes: in this process, or behind a server. It knows no schema of
 ours and repairs nothing; `captioner.trust` decides what its text is worth. Every answer carries the key and the digest
@@ -42,9 +42,13 @@ class Prompt:
     schema: Mapping[str, Any] | None = None
     """JSON Schema that guides decoding, where the generator can; no guarantee of anything."""
     temperature: float = 0.0
+    """Of sampling; 0 always takes the likeliest token."""
     max_tokens: int = 2048
+    """Tokens of the answer, at most; those of the prompt and its frames are not counted."""
     seed: int = 0
+    """Of sampling, where the temperature is above 0."""
     stop: tuple[str, ...] = ()
+    """Texts that end the answer, and are not part of it."""
 
 
 @dataclass(frozen=True)
@@ -102,12 +106,14 @@ class Timed(Protocol):
     """A generator that knows how its time went."""
 
     @property
-    def used(self) -> Used: ...
+    def used(self) -> Used:
+        """So far."""
+        ...
 
 
 @dataclass
 class Tally:
-    """What a generator has done so far."""
+    """What a generator has done so far. A stage's `tally` (pipeline.stage) gives these numbers and those of Used."""
 
     answers: int = 0
     errors: int = 0

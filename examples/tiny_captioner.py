@@ -6,7 +6,7 @@ Under a million parameters in the published architecture, with a tokenizer, a pr
 kinds as the real ones. It has learnt a few made-up captions by heart and looks at nothing: what it writes has the form
 of captions and says nothing of the clip. The same versions of torch and transformers on one kind of processor give the
 same bytes; with 0 steps its weights are random, and a larger one of those, such as 1024 wide with 10 layers, is slow
-enough to measure an engine with. Needs transformers (`pip install 'rushes[scorers]'`).
+enough to measure an engine with. Needs transformers (`pip install '.[scorers]'`).
 """
 
 from __future__ import annotations

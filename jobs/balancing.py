@@ -89,12 +89,19 @@ def unreached(found: Outcome) -> list[str]:
     """Sentences about what the pool lacks for the shares that were asked for, and what went altogether; none: it
     lacks nothing."""
     named = [(f"{axis.name} {label.name}", axis, label) for axis in found.axes for label in axis.labels]
-    lacks = [f"{label.missing:,} more of {name}" for name, _, label in named if label.missing]
+    # More than there is place for: then it is not these labels that lack, but clips.
+    few = [axis for axis in found.axes if sum(label.missing for label in axis.labels) > axis.after]
+    lacks = [
+        f"{label.missing:,} more of {name}"
+        for name, axis, label in named
+        if label.missing and axis not in few
+    ]
     told = (
         [f"not reached: at this volume the pool needs {_some(lacks)}, in the place of others"]
         if lacks
         else []
     )
+    told += [_too_few(axis) for axis in few]
     told += [_above(axis) for axis in found.axes if any(label.others for label in axis.labels)]
     gone = [
         f"{name} ({label.before:,} clip{'s' if label.before > 1 else ''})"
@@ -102,6 +109,13 @@ def unreached(found: Outcome) -> list[str]:
         if label.target and not axis.most_only and label.own and label.before and not label.after
     ]
     return [*told, f"gone altogether: {_some(gone)}"] if gone else told
+
+
+def _too_few(axis: AxisResult) -> str:
+    """That so few clips cannot have the shares of an axis, whichever they are."""
+    clips = f"{axis.after:,} clip is" if axis.after == 1 else f"{axis.after:,} clips are"
+    names = _some([label.name for label in axis.labels if label.missing])
+    return f"not reached: {clips} too few for the shares of {axis.name}: none or too little of {names}"
 
 
 def _above(axis: AxisResult) -> str:

@@ -27,7 +27,7 @@ def cli() -> None:
     """Raw video to bucketed training shards.
 
     \b
-      rushes run VIDEO... --out RUN     the whole chain
+      rushes run SOURCE... --out RUN    the whole chain
       rushes report RUN                 what became of every item
 
     Exit status: 0 all well, 2 wrong use, 3 failures above the run's limit or nothing kept, 4 a gate
@@ -35,11 +35,16 @@ def cli() -> None:
     """
 
 
-@cli.command()
+@cli.command(short_help="Do everything, from sources to shards and report.")
 @sourced
-@click.option("--recipe", "recipes", multiple=True, help="A pool to select: a packaged name or a TOML file.")
-@click.option("--pool", "pools", multiple=True, help="A pool to write shards of.")
-@click.option("--seed", type=int, help="Seed of every random choice.")
+@click.option(
+    "--recipe",
+    "recipes",
+    multiple=True,
+    help="A pool to select: a packaged name or a TOML file; repeatable. Default: 256p, 360p, 540p, sft_540p.",
+)
+@click.option("--pool", "pools", multiple=True, help="A pool to write shards of; repeatable. Default: 540p.")
+@click.option("--seed", type=int, help="Seed of every random choice. Default: 0.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and do nothing.")
 @working
 def run(
@@ -52,7 +57,10 @@ def run(
     dry_run: bool,
     how: How,
 ) -> None:
-    """Do everything: ingest, segment, annotate, caption, dedup, select, balance, shard, report."""
+    """Do everything: ingest, segment, annotate, caption, dedup, select, balance, shard, report.
+
+    A SOURCE is a folder, a file, a pattern, a manifest (.csv, .jsonl, .parquet), or a URL of any of these.
+    """
     from jobs import chain
 
     flags = {
@@ -71,7 +79,7 @@ def run(
     sys.exit(status)
 
 
-@cli.command()
+@cli.command(short_help="Probe and hash the sources.")
 @sourced
 @working
 def ingest(
@@ -80,7 +88,10 @@ def ingest(
     roots: tuple[str, ...],
     how: How,
 ) -> None:
-    """Probe and hash the sources; refuse what cannot be used, with its reason."""
+    """Probe and hash the sources; refuse what cannot be used, with its reason.
+
+    A SOURCE is a folder, a file, a pattern, a manifest (.csv, .jsonl, .parquet), or a URL of any of these.
+    """
     from jobs import chain
 
     flags = {"sources": sources, "ingest.roots": roots}
@@ -90,10 +101,10 @@ def ingest(
     sys.exit(status)
 
 
-def add_step(name: str, sentence: str) -> None:
+def add_step(name: str, summary: str, sentence: str) -> None:
     """A command that does one step of a run that exists."""
 
-    @cli.command(name, help=sentence)
+    @cli.command(name, short_help=summary, help=sentence)
     @RUN
     @working
     def command(
@@ -107,13 +118,12 @@ def add_step(name: str, sentence: str) -> None:
         sys.exit(status)
 
 
-for _name, _sentence in (
-    ("segment", "Find shots and clips, in one decode pass that also keeps the stages' frames."),
-    ("annotate", "Run the filters over every clip."),
-    ("select", "Judge every clip by every recipe: seconds, and no media is touched."),
-    ("shard", "Cut, encode and write the bucketed shards of the run's pools."),
-):
-    add_step(_name, _sentence)
+add_step(
+    "segment",
+    "Find shots and clips in one decode pass.",
+    "Find shots and clips, in one decode pass that also keeps the stages' frames.",
+)
+add_step("annotate", "Run the filters over every clip.", "Run the filters over every clip.")
 
 
 @cli.command()
@@ -144,7 +154,32 @@ def caption(run: str, show: str | None, sheet: Path | None, attempt: bool, how: 
         click.echo(text)
 
 
-@cli.command()
+@cli.command(short_help="Find copies among the clips and earlier runs.")
+@RUN
+@click.option(
+    "--against",
+    multiple=True,
+    metavar="RUN",
+    help="An earlier run: copies of its clips are duplicates here; repeatable.",
+)
+@working
+def dedup(run: str, against: tuple[str, ...], how: How) -> None:
+    """Find copies among the clips, and of clips that earlier runs have."""
+    from jobs import chain
+
+    with how.reopened(run, {"dedup.against": against}) as made:
+        status = chain.step(made, "dedup")
+    sys.exit(status)
+
+
+add_step(
+    "select",
+    "Judge every clip by every recipe.",
+    "Judge every clip by every recipe: seconds, and no media is touched.",
+)
+
+
+@cli.command(short_help="Even out subjects where a recipe says so.")
 @RUN
 @click.option(
     "--unmapped",
@@ -164,22 +199,7 @@ def balance(run: str, unmapped: bool, how: How) -> None:
     sys.exit(status)
 
 
-@cli.command()
-@RUN
-@click.option(
-    "--against", multiple=True, metavar="RUN", help="An earlier run: copies of its clips are duplicates here."
-)
-@working
-def dedup(run: str, against: tuple[str, ...], how: How) -> None:
-    """Find copies among the clips, and of clips that earlier runs have."""
-    from jobs import chain
-
-    with how.reopened(run, {"dedup.against": against}) as made:
-        status = chain.step(made, "dedup")
-    sys.exit(status)
-
-
-@cli.command()
+@cli.command(short_help="Write the bucketed shards of the run's pools.")
 @RUN
 @click.option("--despite-gate", is_flag=True, help="Write a pool whose gate failed; its manifest says so.")
 @working
@@ -192,7 +212,7 @@ def shard(run: str, despite_gate: bool, how: How) -> None:
     sys.exit(status)
 
 
-@cli.command()
+@cli.command(short_help="Try again what failed, and what follows from it.")
 @RUN
 @working
 def retry(
@@ -207,7 +227,7 @@ def retry(
     sys.exit(status)
 
 
-@cli.command()
+@cli.command(short_help="Write report.html: what became of every item.")
 @RUN
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the funnel as JSON instead of writing report.html."
@@ -226,7 +246,7 @@ def report(run: str, as_json: bool) -> None:
         click.echo(chain.write_report(account))
 
 
-@cli.command()
+@cli.command(short_help="Show why a clip is in a pool or not.")
 @RUN
 @click.argument("clip_id")
 def explain(run: str, clip_id: str) -> None:
@@ -236,7 +256,7 @@ def explain(run: str, clip_id: str) -> None:
     click.echo(chain.explain(chain.look(run), clip_id))
 
 
-@cli.command()
+@cli.command(short_help="Show what another recipe would keep.")
 @RUN
 @click.option("--recipe", required=True, help="The recipe to try: a packaged name or a TOML file.")
 @click.option("--against", help="The pool to compare it with. Default: the run's pool of the same name.")
@@ -247,7 +267,7 @@ def whatif(run: str, recipe: str, against: str | None) -> None:
     click.echo(chain.whatif(chain.look(run), recipe, against))
 
 
-@cli.command()
+@cli.command(short_help="Suggest thresholds that labels support.")
 @RUN
 @click.option("--recipe", required=True, help="The recipe whose thresholds are tuned: a name or a TOML file.")
 @click.option(
@@ -272,7 +292,7 @@ def tune(run: str, recipe: str, labels: Path, column: str | None, limit: float, 
     click.echo(chain.tune(chain.look(run), recipe, labels, column, limit, as_json))
 
 
-@cli.command()
+@cli.command(short_help="Prove every file of a run whole.")
 @RUN
 @click.option("--deep", is_flag=True, help="Decode every clip of the shards too.")
 def verify(run: str, deep: bool) -> None:
@@ -288,7 +308,11 @@ def verify(run: str, deep: bool) -> None:
     click.echo(f"{run} is whole")
 
 
-@cli.command()
+for _command in (*cli_captions.COMMANDS, *cli_review.COMMANDS, cli_weights.weights):
+    cli.add_command(_command)
+
+
+@cli.command(short_help="Check what this machine can run and promise.")
 @click.option(
     "--out",
     default=".",
@@ -302,10 +326,6 @@ def doctor(out: str) -> None:
     findings = examination.examine(out)
     click.echo(examination.show(findings))
     sys.exit(OK if all(finding.ok is not False or not finding.needed for finding in findings) else USAGE)
-
-
-for _command in (*cli_review.COMMANDS, *cli_captions.COMMANDS, cli_weights.weights):
-    cli.add_command(_command)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from jobs.command import RUN, Careful
 from jobs.status import FAILED, OK
 
 
-@click.command("caption-eval", cls=Careful)
+@click.command("caption-eval", cls=Careful, short_help="Show how right captions are, field by field.")
 @click.argument("sources", nargs=-1, required=True, metavar="RUN|FILE...")
 @click.option(
     "--truth",
@@ -61,7 +61,7 @@ def caption_eval(
     sys.exit(FAILED if troubles else OK)
 
 
-@click.command("caption-export", cls=Careful)
+@click.command("caption-export", cls=Careful, short_help="Write a set to train a captioner on.")
 @RUN
 @click.option(
     "--to",
@@ -86,7 +86,7 @@ def caption_eval(
     show_default=True,
     help="What every clip is asked: a packaged prompt, or a file.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of what is chosen and how it is split.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the choice and of the split.")
 @click.option(
     "--without",
     type=click.Path(path_type=Path),
@@ -120,13 +120,13 @@ def caption_export(
         click.echo(printable(line))
 
 
-@click.command("caption-pick", cls=Careful)
+@click.command("caption-pick", cls=Careful, short_help="List clips on which experts and model disagree.")
 @RUN
 @click.option(
     "--to", required=True, type=click.Path(path_type=Path), metavar="FILE", help="A .csv or .jsonl file."
 )
 @click.option("-n", "most", type=click.IntRange(1), default=200, show_default=True, help="At most so many.")
-@click.option("--seed", default=0, show_default=True, help="Decides between equals.")
+@click.option("--seed", default=0, show_default=True, help="Seed that breaks ties.")
 def caption_pick(run: str, to: Path, most: int, seed: int) -> None:
     """List the clips on which experts and model disagree, for `rushes review --clips`."""
     from jobs import chain, pick

@@ -15,16 +15,19 @@ from review.reasons import GATES
 if TYPE_CHECKING:
     from review.reasons import Gate
 
-POOL = click.option("--pool", help="The pool that is judged; for the gates pretrain and posttrain.")
+POOL = click.option("--pool", help="The pool that is judged.")
+POOL_OF_GATE = click.option(
+    "--pool", help="The pool that is judged; for the gates pretrain and posttrain, and required there."
+)
 ONE_GATE = click.option(
     "--gate", type=click.Choice(GATES), help="Which gate. Default: the only review there is."
 )
 
 
-@click.command("review", cls=Careful)
+@click.command("review", cls=Careful, short_help="Judge a sample of clips on a local page.")
 @RUN
 @click.option("--gate", type=click.Choice(GATES), default="pretrain", show_default=True, help="Which gate.")
-@POOL
+@POOL_OF_GATE
 @click.option("--limit", type=float, help="Share of bad clips that may pass. Default: 0.15, posttrain 0.03.")
 @click.option(
     "--expected", type=float, help="Share of bad clips to be expected. Default: a third of the limit."
@@ -42,7 +45,7 @@ ONE_GATE = click.option(
     help="Review exactly the clips of this file (.csv, .jsonl, .parquet with clip_id): no sample, no gate.",
 )
 @click.option("--plan", "plan_only", is_flag=True, help="Freeze the plan and print it; serve nothing.")
-@click.option("--reviewer", "reviewers", multiple=True, help="Who reviews; several get a link each.")
+@click.option("--reviewer", "reviewers", multiple=True, help="Who reviews; repeatable, a link each.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="Port of 127.0.0.1. Default: a free one."
 )
@@ -65,10 +68,10 @@ def review_run(
         review_commands.serve(made, found, reviewers or ("reviewer",), port, not no_browser)
 
 
-@click.command(cls=Careful)
+@click.command(cls=Careful, short_help="Say whether a pool passes its review.")
 @RUN
 @click.option("--gate", type=click.Choice(GATES), default="pretrain", show_default=True, help="Which gate.")
-@POOL
+@POOL_OF_GATE
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def gate(run: str, gate: Gate, pool: str | None, as_json: bool) -> None:
     """Say whether a pool passes: exit status 0 pass, 4 fail, 5 not enough is judged yet."""
@@ -85,7 +88,7 @@ def gate(run: str, gate: Gate, pool: str | None, as_json: bool) -> None:
     sys.exit({"pass": OK, "fail": GATE, "not_enough": NOT_ENOUGH}[found.state])
 
 
-@click.command("review-export", cls=Careful)
+@click.command("review-export", cls=Careful, short_help="Write a review's verdicts to a file.")
 @RUN
 @click.option(
     "--to",
@@ -107,7 +110,7 @@ def review_export(run: str, to: Path, gate: Gate | None, pool: str | None, truth
     click.echo(review_commands.exported(chain.look(run), gate, pool, to, truth))
 
 
-@click.command("review-import", cls=Careful)
+@click.command("review-import", cls=Careful, short_help="Take verdicts from elsewhere into a review.")
 @RUN
 @click.option(
     "--from",

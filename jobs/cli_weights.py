@@ -11,9 +11,9 @@ from jobs.command import Rushes
 from jobs.status import FAILED, OK
 
 
-@click.group(cls=Rushes)
+@click.group(cls=Rushes, short_help="List, fetch and check the models that stages load.")
 def weights() -> None:
-    """The models that stages load: where they are, their licences, their digests."""
+    """The models that stages load: list, fetch and check them."""
 
 
 CATALOGUE = click.option(
@@ -30,13 +30,13 @@ INTO = click.option(
 @CATALOGUE
 @INTO
 def list_weights(catalogue: Path | None, into: Path | None) -> None:
-    """Show every weight: is it here, its licence, its digest, its places."""
+    """Show every weight: is it here, its size, licence and role."""
     from jobs import chain
 
     click.echo(chain.list_weights(catalogue, into))
 
 
-@weights.command("get")
+@weights.command("get", short_help="Fetch weights by name, or all defaults.")
 @click.argument("names", nargs=-1)
 @CATALOGUE
 @INTO

@@ -41,6 +41,10 @@ class Rushes(click.Group):
     command_class = Careful
     group_class = type
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which they are written: the chain's."""
+        return list(self.commands)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -158,7 +162,7 @@ def working(command: F) -> F:
             "overrides",
             multiple=True,
             metavar="KEY=VALUE",
-            help="One setting: segment.min_clip_s=3.0",
+            help="One setting, such as segment.min_clip_s=3.0; repeatable.",
         ),
         click.option(
             "--config",
@@ -173,7 +177,12 @@ def working(command: F) -> F:
 def sourced(command: F) -> F:
     """The arguments of the two commands that take sources."""
     for option in (
-        click.option("--root", "roots", multiple=True, help="A folder that manifests may name files under."),
+        click.option(
+            "--root",
+            "roots",
+            multiple=True,
+            help="A folder or URL prefix that manifests may name files under; repeatable.",
+        ),
         click.option(
             "--out",
             type=click.Path(path_type=str),
@@ -181,7 +190,7 @@ def sourced(command: F) -> F:
             metavar="RUN",
             help="Run directory or URL.",
         ),
-        click.argument("sources", nargs=-1),
+        click.argument("sources", nargs=-1, metavar="SOURCE..."),
     ):
         command = option(command)
     return command

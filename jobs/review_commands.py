@@ -168,7 +168,7 @@ def serve(run: Run, review: Review, reviewers: Sequence[str], port: int, browser
     except ModuleNotFoundError as error:
         if error.name not in ("starlette", "uvicorn"):
             raise
-        raise ConfigError(f"the page needs {error.name}: install rushes[review]") from None
+        raise ConfigError(f"the page needs {error.name}: pip install '.[review]'") from None
     with review.open() as store:
         lacks = lonely(review.plan, store.states(), reviewers)
         if lacks:

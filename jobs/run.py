@@ -41,8 +41,23 @@ class NotReady(Exception):
 
 
 @dataclass(frozen=True)
+class Part:
+    """A part of the clips table."""
+
+    name: str
+    output: Output
+    """Its file."""
+    group: scan.Group
+    """Whose videos its clips are of."""
+
+
+@dataclass(frozen=True)
 class Run:
-    """A run directory, its settings, and where its work is done."""
+    """A run directory, its settings, and where its work is done.
+
+    Frozen, but what it has read or worked out stays in its `__dict__` (cached properties); `_forget` drops what a step
+    may change.
+    """
 
     store: Store
     config: Config
@@ -88,6 +103,7 @@ class Run:
 
     @cached_property
     def _videos_pointer(self) -> Pointer:
+        """Which files are the videos table. Raises NotReady."""
         try:
             return read_pointer(self.store)
         except FileNotFoundError:
@@ -124,15 +140,18 @@ class Run:
 
     @cached_property
     def _scan(self) -> scan.Scan:
+        """The decode pass with the run's settings."""
         settings = self.config
         return scan.Scan(self.store, settings.limits(), settings.precision, settings.ingest.decoder)
 
     @cached_property
     def _shots(self) -> shots.FindShots:
+        """The segmenter with the run's settings."""
         return shots.FindShots(self.store, self.config.segmenter(), self._scan.step)
 
     @cached_property
     def groups(self) -> list[scan.Group]:
+        """The used videos, in groups whose shots are found together."""
         return scan.groups(list(self.used.values()))
 
     def segment(self, retry: bool = False) -> None:
@@ -179,6 +198,7 @@ class Run:
                 planned.stage.ready(self.pool.ray_address is None)
 
     def _work_left(self, planned: Planned) -> bool:
+        """Whether a part lacks this stage, as far as the run can tell."""
         try:
             return any(self.found(planned.step, part.name) is None for part in self.parts)
         except (NotReady, StorageError):  # a step before this one is to be done, or a file of it is gone
@@ -207,12 +227,15 @@ class Run:
             self._annotate(list(chosen), label, retry)
 
     def _annotate(self, chosen: Sequence[Planned], label: str, retry: bool) -> None:
+        """Runs stages that share one pass over the clips: any that do not stream, or one that does."""
         needed = {name for planned in chosen for name in planned.stage.requires}
         read = tuple(one for one in self.planned if one not in chosen and one.stage.name in needed)
         settings = self.config
         task = Annotate(self.store, tuple(chosen), read, settings.limits(), label, settings.ingest.decoder)
         units = [
-            self._unit(part, todo, retry) for part in self.parts if (todo := self._open(part, chosen, retry))
+            self._unit(part, todo, retry)
+            for part in self.parts
+            if (todo := self._stages_left(part, chosen, retry))
         ]
         for unit in units:
             for planned in read:
@@ -227,11 +250,12 @@ class Run:
         for planned in chosen:
             self._describe(planned)
 
-    def _open(self, part: Part, chosen: Sequence[Planned], retry: bool) -> tuple[str, ...]:
+    def _stages_left(self, part: Part, chosen: Sequence[Planned], retry: bool) -> tuple[str, ...]:
         """Names of the stages that this part does not have yet, or (on a retry) that failed on a clip of it."""
         return tuple(one.stage.name for one in chosen if self._wanted(one.step, part.name, retry))
 
     def _unit(self, part: Part, todo: tuple[str, ...], retry: bool) -> AnnotateUnit:
+        """A part as a unit of work for the stages `todo`."""
         proxies = self.proxies(part.group)
         return AnnotateUnit(part.name, part.output.path, part.group.videos, proxies, todo, retry)
 
@@ -267,6 +291,7 @@ class Run:
 
     @cached_property
     def _digests(self) -> dict[str, str]:
+        """What `_digest` has found, by step."""
         return {}
 
     def made(self, name: str, inputs: str) -> Entry | None:
@@ -321,15 +346,21 @@ class Run:
         retry: bool,
         label: str = "",
     ) -> None:
-        """Does the units of a step that are not done; on a retry those, too, in which something failed."""
+        """Does the units of a step that are not done; on a retry those, too, in which something failed.
+
+        `task` is a Task of the runner, `step` its name in the ledger. The units are frozen dataclasses with a field
+        `retry`, which is set to this `retry`. The bar shows the sum of Done.counts[`count`]; `size` is a unit's amount
+        of it. `label` is what the bar and the timings call it, the task's own where it is empty.
+        """
         todo: list[Any] = [
             replace(unit, retry=retry) for unit in units if self._wanted(step, task.name(unit), retry)
         ]
         self._work(task, todo, count, sum(map(size, todo)), label or task.label)
 
     def _wanted(self, step: str, unit: str, retry: bool) -> bool:
+        """Whether the unit is not done, or (on a retry) something in it failed or is lacking."""
         entry = self.found(step, unit)
-        return entry is None or (retry and bool(entry.failures))
+        return entry is None or (retry and bool(entry.failures or entry.partial))
 
     def entry(self, step: str, unit: str, command: str) -> Entry:
         """The entry of a unit that must be done; NotReady names the command that does it."""
@@ -344,7 +375,7 @@ class Run:
         return NotReady(f"{root} is not ready for this: run `rushes {command} {root}` first")
 
     def _work(self, task: Any, units: Sequence[U], count: str, total: float, label: str) -> None:
-        """Does the units with live progress, and notes where the time went."""
+        """Does the units with live progress, and notes where the time went. `total` is what the bar ends at."""
         if not units:
             self.progress.nothing(label)
             return
@@ -386,15 +417,6 @@ class Run:
         )
 
 
-@dataclass(frozen=True)
-class Part:
-    """A part of the clips table."""
-
-    name: str
-    output: Output
-    group: scan.Group
-
-
 def all_stages(captioner: str = "embedded") -> tuple[Stage, ...]:
     """Every stage of a run with this captioner, with default settings, each after those that it requires."""
     import captioner as captioning
@@ -423,7 +445,7 @@ def chosen_stages(config: Config) -> list[Stage]:
     if asleep := sorted(set(config.stages) - set(stages)):
         raise ConfigError(f'the stage \'{asleep[0]}\' needs captioner = "vllm" or "server"')
     # What a stage requires may depend on its settings.
-    stages = {name: _asking(config.configured(stage), config) for name, stage in stages.items()}
+    stages = {name: _with_engine(config.configured(stage), config) for name, stage in stages.items()}
     wanted = set(config.stages) or set(stages)
     wanted |= {n for n, stage in stages.items() if set(dedup.COLUMNS) & set(stage.columns.names)}
     for name in reversed(stages):
@@ -432,8 +454,9 @@ def chosen_stages(config: Config) -> list[Stage]:
     return [stage for name, stage in stages.items() if name in wanted]
 
 
-def _asking(stage: Stage, config: Config) -> Stage:
-    """The stage of a vision-language model with the engine that the captioner is."""
+def _with_engine(stage: Stage, config: Config) -> Stage:
+    """A vision-language model's stage with the engine that the captioner is; any other as it is. ConfigError: its own
+    settings name another engine."""
     from captioner.vlm import VlmCaptioner
 
     if not isinstance(stage, VlmCaptioner):

@@ -1,6 +1,6 @@
 """Which duration x aspect bucket a clip trains in, and at which frame rate.
 
-Pure arithmetic without heavy imports, because the trainer reads the same table. The two axes and the residue
+Pure arithmetic without heavy imports, so that a trainer can import it. The two axes and the residue
 rule for frame rates follow SkyReels-V2 (arXiv 2504.13074, dual-axis bucketing); the bins, the bounds and the
 ties are ours, each said where it stands.
 """

@@ -252,8 +252,8 @@ def batch_from_samples(
 ) -> FrameBatch:
     """The FrameBatch of a clip's span from the samples of its spec's layer; equal samples give equal arrays.
 
-    A pair whose second frame is outside the span is left out, so n may be 0. Raises MediaError(decode_error) when a
-    sample is damaged.
+    A pair whose second frame is outside the span is left out; where no sample is left, n is 0. Raises
+    MediaError(decode_error) when a sample is damaged.
     """
     start, end = span
     inside = sorted(
@@ -284,6 +284,11 @@ def _batch(
     images: Sequence[npt.NDArray[np.uint8]],
     following: Sequence[npt.NDArray[np.uint8]] | None,
 ) -> FrameBatch:
+    """The FrameBatch of these pictures of a span from `start`: `frames` are their numbers, in order. There may be none.
+
+    `following` are the pictures of the next frames, for a pair spec.
+    """
+
     def stack(pictures: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
         return np.stack(pictures) if pictures else np.zeros((0, *_shape(index, spec)), np.uint8)
 

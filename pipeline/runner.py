@@ -43,6 +43,7 @@ class Done:
     """What a worker says at the end of a unit, or of a part of one."""
 
     counts: Mapping[str, float] = field(default_factory=dict)
+    """What was done, by name: `clips`, `failed`, ..."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """CPU or wall seconds by label, for the report's timings; never part of a run's output."""
     flow: Mapping[str, float] = field(default_factory=dict)
@@ -52,18 +53,31 @@ class Done:
 
 
 class Task(Protocol[V]):
-    """One step of a run, picklable: what a worker loads once, and what it does with a unit."""
+    """One step of a run, picklable: what a worker loads once, and what it does with a unit.
+
+    A task may also have `cpus` (int, else 1), `gpus` (float, else 0) and `python` (an interpreter's path, else that of
+    the command): what a worker of it needs on Ray (`actor_options`).
+    """
 
     @property
-    def label(self) -> str: ...
+    def label(self) -> str:
+        """What messages call it."""
+        ...
+
     def open(self) -> Any:
         """Loads what every unit needs; closed with `close` if it has one."""
         ...
 
-    def name(self, unit: V) -> str: ...
+    def name(self, unit: V) -> str:
+        """The unit's name, by which deaths are counted."""
+        ...
+
     def run(self, state: Any, unit: V, poison: Mapping[str, int]) -> Iterator[str | Done]:
-        """Does one unit: yields each item's id before touching it, then Done. Items in `poison` (id: worker deaths)
-        are not touched but recorded as failed; those of a `Several` in it are touched with care."""
+        """Does one unit: yields each item's id before touching it, then Done.
+
+        `poison` holds worker deaths by name: of items with MAX_DEATHS or more, which are not touched but recorded as
+        failed; and of every `Several` with one or more, whose items are touched with care.
+        """
         ...
 
 
@@ -84,7 +98,10 @@ def run(
     pool: Pool,
     observe: Callable[[U, Done], None] = lambda unit, done: None,
 ) -> None:
-    """Does every unit, calling `observe` in this process as each one ends (in any order)."""
+    """Does every unit, calling `observe` in this process as each one ends (in any order).
+
+    Raises WorkerError or ClusterError; in this process, whatever the task raises.
+    """
     if not units:
         return
     if pool.workers == 0:
@@ -117,6 +134,7 @@ class Deaths:
 
 
 def _run_here(task: Task[U], units: Sequence[U], observe: Callable[[U, Done], None]) -> None:
+    """Does the units in this process, in order; what was opened is opened anew when it is spent."""
     deaths = Deaths()
     waiting = deque(units)
     state = task.open()
@@ -156,6 +174,7 @@ class Worker:
         self._opened: list[Any] = []
 
     def do(self, unit: Any, poison: Mapping[str, int]) -> Iterator[str | Done]:
+        """The task's `run`; ends the process where it is spent."""
         if not self._opened:
             self._opened.append(self._task.open())
         try:
@@ -167,6 +186,7 @@ class Worker:
         """Answers once the process is up."""
 
     def close(self) -> None:
+        """Ends what the task opened."""
         for state in self._opened:
             close(state)
 
@@ -191,11 +211,16 @@ class WorkerError(Exception):
 
 @dataclass
 class _Flight(Generic[U]):
+    """A unit that an actor is at."""
+
     actor: Any
     unit: U
     events: Any
+    """Ray's stream of what the actor says."""
     item: str | None
+    """What it named last."""
     heard: float
+    """When it last said something, by time.monotonic."""
 
 
 class _RayRun(Generic[U]):
@@ -231,6 +256,7 @@ class _RayRun(Generic[U]):
         self._flights: dict[Any, _Flight[U]] = {}
 
     def run(self) -> None:
+        """Does all units. Raises WorkerError."""
         try:
             for _ in range(self._workers):
                 self._start()
@@ -243,9 +269,9 @@ class _RayRun(Generic[U]):
                 elif time.monotonic() - heard > START_S:
                     raise WorkerError(f"{self._task.label}: no worker could start: is the cluster full?")
         finally:
-            self._part()
+            self._shut_down()
 
-    def _part(self) -> None:
+    def _shut_down(self) -> None:
         """Ends the actors: the idle ones tidy up first, those in the middle of a unit are killed."""
         if self._lost(self._ray):
             return  # they end by themselves when Ray is gone
@@ -259,10 +285,12 @@ class _RayRun(Generic[U]):
                 self._ray.kill(actor)
 
     def _start(self) -> None:
+        """Asks for one more actor; it is idle once it has answered."""
         actor = self._ray.remote(Worker).options(**actor_options(self._task, self._cpus)).remote(self._task)
         self._starting[actor.here.remote()] = actor
 
     def _launch(self, actor: Any, unit: U) -> None:
+        """Hands a unit to an idle actor."""
         poison = self._deaths.poison(self._task.name(unit))
         # One unread event at most: the worker waits at each name until it is read here, so that the item which kills
         # it is always the last one heard.
@@ -284,10 +312,12 @@ class _RayRun(Generic[U]):
         for flight in list(self._flights.values()):
             if time.monotonic() - flight.heard > self._silence_s:
                 self._ray.kill(flight.actor)
-                self._bury(flight)
+                self._replace(flight)
         return bool(ready)
 
     def _started(self, hello: Any) -> None:
+        """An actor that has answered is idle; in place of one that died first another starts. Raises WorkerError once
+        MAX_DEATHS have."""
         actor = self._starting.pop(hello)
         try:
             self._ray.get(hello)
@@ -309,7 +339,7 @@ class _RayRun(Generic[U]):
         except StopIteration:
             self._idle.append(self._flights.pop(flight.events).actor)
         except self._died:
-            self._bury(flight)
+            self._replace(flight)
         except self._ray.exceptions.RayTaskError as error:
             raise WorkerError(str(error.cause or error)) from (error.cause or error)
         else:
@@ -322,7 +352,7 @@ class _RayRun(Generic[U]):
                 self._deaths.move(self._task.name(flight.unit), self._task.name(event.left))
                 flight.unit = event.left
 
-    def _bury(self, flight: _Flight[U]) -> None:
+    def _replace(self, flight: _Flight[U]) -> None:
         """A new actor for one that died; its unit goes back to the head of the queue."""
         del self._flights[flight.events]
         item = flight.item or ""

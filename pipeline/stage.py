@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -26,12 +27,21 @@ BATCH = 16
 
 
 class ClipError(Exception):
-    """This clip cannot be measured. Becomes the row's `error`; never a score."""
+    """This clip cannot be measured. Becomes the row's `error`; never a score.
 
-    def __init__(self, message: str, reason: Reason = Reason.STAGE_ERROR) -> None:
-        super().__init__(message, reason)
+    `known` are columns that are known all the same (how the failure came about, say); the others of the row are null.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        reason: Reason = Reason.STAGE_ERROR,
+        known: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        super().__init__(message, reason, dict(known))
         self.message = message
         self.reason = reason
+        self.known = dict(known)
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"
@@ -71,7 +81,7 @@ class FrameSpec:
 
 @dataclass(frozen=True)
 class FrameBatch:
-    """What one FrameSpec shows of one clip; `n` is at least 1."""
+    """What one FrameSpec shows of one clip; `n` is at least 1, but 0 for a pair spec over a clip of one frame."""
 
     images: npt.NDArray[np.uint8]
     """(n, height, width, 3) RGB, or (n, height, width) when the spec is gray."""
@@ -80,7 +90,7 @@ class FrameBatch:
     frames: npt.NDArray[np.int64]
     """(n,) frame indices in the video."""
     following: npt.NDArray[np.uint8] | None = None
-    """For a pair spec: the next frame of each, same shape as `images`. A clip of one frame has n = 0 here."""
+    """For a pair spec: the next frame of each, same shape as `images`."""
     step_s: npt.NDArray[np.float64] | None = None
     """For a pair spec: (n,) seconds between the two frames of each pair."""
 
@@ -114,7 +124,8 @@ class Stage(ABC):
 
     @property
     def decoders(self) -> int:
-        """Processes that make frames for one worker of a stage that streams; on Ray each is a CPU."""
+        """Threads that make frames for one worker of a stage that streams, each with a decoding process of its own; on
+        Ray each is a CPU."""
         return 1
 
     @property
@@ -123,7 +134,10 @@ class Stage(ABC):
         return ""
 
     def load(self) -> Any:
-        """Loads models, once per worker; handed back as `state`. Heavy imports live here."""
+        """Loads models, once per worker; handed back as `state`. Heavy imports live here.
+
+        Raises WeightError: a model is not to be had, or not to be trusted.
+        """
         return None
 
     def pinned(self) -> Self:
@@ -155,13 +169,24 @@ class Stage(ABC):
     ) -> Iterator[tuple[str, Row | ClipError]]:
         """The id and the answer of each clip, in any order, each as it is known; by default in full batches.
 
-        Override it to keep an engine at work: `clips` makes the next frames while this works. Whatever it raises
-        beside ClipError and StageDied is looked for in the clips that it has taken and not answered, one by one.
+        Override it to keep an engine at work: `clips` makes the next frames while this works. It may raise StageDied.
+        Any other exception: the clips taken and not answered are tried one by one to find the one at fault.
         """
         waiting = iter(clips)
         while batch := list(islice(waiting, self.window)):
             answers = self.measure_batch(state, [clip for clip, _ in batch], [shown for _, shown in batch])
             yield from zip((clip.clip_id for clip, _ in batch), answers, strict=True)
+
+    def lacks(self, row: Row) -> ClipError | None:
+        """What a row that did not fail lacks all the same, for a retry to ask for; None: nothing.
+
+        The row stands. On a retry `clip.upstream` has, under the stage's own name, what is known of the clip.
+        """
+        return None
+
+    def fallen(self, name: str, known: Row) -> Row:
+        """The columns that are known where `name`, a stage that this one requires, has failed; `known` of that one."""
+        return {}
 
     def tally(self, state: Any) -> Mapping[str, float]:
         """What its engine has done since it was loaded (docs/engines.md): `answers`, `output_tokens`, `idle_s`, ..."""
@@ -183,7 +208,10 @@ def fingerprint(*parts: Any) -> str:
 
 
 def checked(columns: pa.Schema, row: Row) -> Row:
-    """The row, once it has exactly the stage's columns and no NaN or infinity among them, in lists and structs too."""
+    """The row, once it has exactly the stage's columns and no NaN or infinity among them, in lists and structs too.
+
+    Raises TypeError for other columns, and ClipError (NOT_FINITE) for NaN or infinity.
+    """
     if set(row) != set(columns.names):
         raise TypeError(f"the stage's columns are {columns.names}, its row has {sorted(row)}")
     for name, value in row.items():

@@ -1,9 +1,11 @@
 """The gate's answer: pass, fail or not enough, and what stands behind it.
 
-Two rules, one of them frozen in the plan. *fixed*: the exact 95 % bound of the whole sample decides. What is not
-judged, skipped, or called bad by one of two readers counts as bad when the gate is to pass and as good when it is to
-fail; so an answer given early is the answer at the end, whatever comes, and looking early costs nothing. *sequential*:
-the e-values of review.evidence decide, at any look.
+Two rules, one of them frozen in the plan. *fixed*: the exact 95 % bound of the whole sample decides (Clopper and
+Pearson 1934; of small pools hypergeometric, see review.exact; of unequal weights with the effective size of Korn and
+Graubard 1998, see pipeline.tuning). What is not judged, skipped, called bad by one of two readers, or to be read twice
+and read once counts as bad when the gate is to pass and as good when it is to fail; so an answer given early is the
+answer at the end, whatever comes, and looking early costs nothing. *sequential*: e-values decide, at any look (Ville's
+inequality; Ramdas et al. 2023, see review.evidence).
 
 By either rule nothing passes whose readers overlooked the planted faults: of those, the plan says how many must be
 noticed, and one that is not read yet is not noticed yet.
@@ -104,12 +106,13 @@ class Answer:
     share: float
     """Estimated share of bad ones among the population, weighted by stratum, by what is judged."""
     bound: float
-    """The share is at most this, with 95 % confidence, what is unsure counted as bad."""
+    """The share is at most this, with 95 % confidence, by the judged items, what is unsure counted as bad. To pass, the
+    fixed rule counts the unjudged as bad too."""
     effective: float
-    """Equally weighted items that would say as much."""
+    """Equally weighted items that would say as much as the judged ones (Korn and Graubard 1998)."""
     for_pass: float
     for_fail: float
-    """E-values: 20 settles it, at any look."""
+    """E-values: ENOUGH settles it, at any look."""
     strata: tuple[StratumAnswer, ...]
     agreement: Agreement
     sensitivity: Sensitivity
@@ -159,6 +162,7 @@ def outcomes(plan: Plan, states: Sequence[ItemState]) -> tuple[Outcome, ...]:
 
 
 def _outcome(plan: Plan, item: Item, state: ItemState) -> Outcome:
+    """What the readings make of one item; a skip says nothing."""
     said = [reading.verdict for reading in state.readings if reading.verdict != "skip"]
     called_bad, called_good = said.count("bad"), said.count("good")
     bad = called_bad >= plan.readers
@@ -287,6 +291,7 @@ def _even(plan: Plan) -> bool:
 
 
 def _population(plan: Plan) -> int:
+    """Clips that the sample stands for."""
     return sum(stratum.clips for stratum in plan.strata)
 
 
@@ -326,6 +331,7 @@ def _share(plan: Plan, found: Sequence[Outcome], worst: bool) -> tuple[float, fl
 
 
 def _strata(plan: Plan, judged: Sequence[Outcome]) -> tuple[StratumAnswer, ...]:
+    """Each stratum by itself, in the plan's order, from its judged items."""
     answers = []
     for stratum in plan.strata:
         ones = [one for one in judged if one.item.stratum == stratum.name]
@@ -337,6 +343,7 @@ def _strata(plan: Plan, judged: Sequence[Outcome]) -> tuple[StratumAnswer, ...]:
 
 
 def _agreement(plan: Plan, states: Sequence[ItemState]) -> Agreement:
+    """How far the first two readers agree on the items that the plan has read twice, planted ones apart."""
     double = {item.item_id for item in plan.items if item.double and item.planted is None}
     pairs = []
     for state in states:
@@ -349,6 +356,7 @@ def _agreement(plan: Plan, states: Sequence[ItemState]) -> Agreement:
 
 
 def _sensitivity(plan: Plan, states: Sequence[ItemState]) -> Sensitivity:
+    """How many of the settled planted faults were noticed; those not settled yet are counted apart."""
     by_id = {state.item_id: state for state in states}
     planted = caught = waiting = 0
     missed: dict[str, int] = {}
@@ -385,6 +393,7 @@ class Counts:
 
 
 def _sentence(plan: Plan, state: State, about: Counts, most: float, planted: Sensitivity) -> str:
+    """The answer in one sentence, for people; `most` is the bound. Where it is not enough it says what is missing."""
     limit = f"{100 * plan.limit:g} %"
     if state == "pass":
         return f"pass: at most {limit} of the clips are bad ({about}; at most {100 * most:.3g} % with 95 % confidence)"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FAMILY = "qwen2_5_vl"
 """SkyCaptioner-V1's. Others number the times of a video in another way."""
-INSTALL = "install them by `pip install 'rushes[finetune]'`"
+INSTALL = "install them by `pip install '.[finetune]'`"
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ def _safetensors(path: Path) -> Any:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
     except ImportError:
-        raise WeightError(f"'{path}' needs `pip install 'rushes[scorers]'`") from None
+        raise WeightError(f"'{path}' needs `pip install '.[scorers]'`") from None
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:

@@ -92,7 +92,7 @@ def _clip_vision(folder: Path) -> Any:
         from huggingface_hub.errors import StrictDataclassError
         from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
     except ImportError:
-        raise WeightError("engine = \"laion\" needs `pip install 'rushes[scorers]'`") from None
+        raise WeightError("engine = \"laion\" needs `pip install '.[scorers]'`") from None
     try:
         config = CLIPVisionConfig.from_pretrained(str(folder), local_files_only=True)
         clip = CLIPVisionModelWithProjection(config).eval()

@@ -64,7 +64,7 @@ def _made(metric: str) -> Any:
         from pyiqa.models.inference_model import InferenceModel
     except (ImportError, RuntimeError) as error:  # torchvision of another build raises the latter
         raise WeightError(
-            f"pyiqa cannot be imported ({error}): `pip install 'rushes[pyiqa]'`; {LICENCE}".replace("\n", " ")
+            f"pyiqa cannot be imported ({error}): `pip install '.[pyiqa]'`; {LICENCE}".replace("\n", " ")
         ) from None
     return InferenceModel(metric, device="cpu", **METRICS[metric])
 

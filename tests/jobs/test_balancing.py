@@ -160,6 +160,18 @@ def test_what_is_not_reached_is_said_with_its_count() -> None:
     ]
 
 
+def test_shares_that_so_few_clips_cannot_have_are_not_asked_for_one_by_one() -> None:
+    axis = Axis("concept", shares={"Human": 0.6, "Animal": 0.2, "Food": 0.1, "Plant": 0.1})
+    one = result(Label("Human", 2, 1, None, 0), axis=axis)
+    assert unreached(one) == [
+        "not reached: 1 clip is too few for the shares of concept: none or too little of Animal, Food, Plant"
+    ]
+    four = result(Label("Human", 4, 4, None, 0), axis=axis)
+    assert unreached(four)[0].startswith(
+        "not reached: at this volume the pool needs 1 more of concept Animal, "
+    )
+
+
 def test_ceilings_that_cannot_be_kept_are_said_with_what_would_mend_them() -> None:
     films = [Label(f"s{i:02d}", 100, 100, None, 0) for i in range(23)]
     found = result(*films, axis=Axis("source", cap=0.02))

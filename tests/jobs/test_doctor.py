@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jobs.doctor import Finding, promises, show
+from jobs.doctor import Finding, packages, promises, show
 from jobs.facts import Facts, filesystem_of, look
 
 GOOD = Facts(
@@ -127,6 +129,15 @@ def test_this_machine_is_looked_at_without_a_trace(tmp_path: Path) -> None:
     assert found.syncs
     assert found.bounded
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_package_of_an_extra_is_looked_at() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    extras = {name: specs for name, specs in project["optional-dependencies"].items() if name != "dev"}
+    named = {re.split("[=<>[]", spec)[0] for specs in extras.values() for spec in specs}
+    optional = {one.what for one in packages() if not one.needed}
+    assert named == optional
+    assert named.isdisjoint(one.what for one in packages() if one.needed)
 
 
 UNTRIED = ["exclusive creation", "run lock", "power cuts"]

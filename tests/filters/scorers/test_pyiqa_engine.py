@@ -81,6 +81,6 @@ def test_the_real_metrics_are_read_from_a_file_and_nothing_is_fetched(tmp_path, 
 def test_without_pyiqa_the_sentence_names_the_extra_and_the_licence(tmp_path):
     if not available():
         pytest.skip("pyiqa is installed")
-    with pytest.raises(WeightError, match=r"rushes\[pyiqa\].*Noncommercial.*no commercial use") as error:
+    with pytest.raises(WeightError, match=r"'\.\[pyiqa\]'.*Noncommercial.*no commercial use") as error:
         pyiqa_metric(Model(tmp_path / "m.pth", SHA), "musiq")
     assert "\n" not in str(error.value)
