@@ -3,7 +3,7 @@
 A set is a folder that LLaMA-Factory, ms-swift and TRL read:
 
     train.jsonl val.jsonl           messages with <video> or <image> marks; `videos` and `images` beside them
-    train.trl.jsonl val.trl.jsonl   the same with parts in the messages' content
+    train.trl.jsonl val.trl.jsonl   the same with parts in the messages' content, for TRL and captioner.finetune
     dataset_info.json               what LLaMA-Factory asks for
     media/                          the clips, or frames of them
     manifest.json                   counts, and the sha256 of every other file
@@ -221,16 +221,22 @@ def marked(example: Example, shown: Sequence[tuple[str, str]], ask: Ask) -> dict
 
 
 def parted(example: Example, shown: Sequence[tuple[str, str]], ask: Ask) -> dict[str, Any]:
-    """The row that TRL reads: typed parts in each message's content."""
+    """The row that TRL reads: typed parts in each message's content, and `images`.
+
+    By the column `images` TRL (1.16, SFTTrainer) knows that there is something to see, else it teaches the texts alone;
+    its collator puts the pictures where a part of type image names none. It has no column of videos: a video's part
+    names its file, which transformers opens.
+    """
     system = [{"role": "system", "content": [_text(ask.system)]}] if ask.system else []
-    pictures = [{"type": kind, kind: path} for kind, path in shown]
+    seen = [{"type": kind} if kind == "image" else {"type": kind, kind: path} for kind, path in shown]
     return {
         "id": example.clip_id,
         "messages": [
             *system,
-            {"role": "user", "content": [*pictures, _text(ask.user)]},
+            {"role": "user", "content": [*seen, _text(ask.user)]},
             {"role": "assistant", "content": [_text(target(example.caption))]},
         ],
+        "images": [path for kind, path in shown if kind == "image"],
     }
 
 

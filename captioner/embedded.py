@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -20,7 +20,7 @@ COLUMNS = pa.schema(
     [
         pa.field("caption", pa.string()),  # canonical JSON: captioner.schema.dumps
         pa.field("caption_engine", pa.string()),
-        pa.field("caption_status", pa.string()),  # ok: a caption that fails is the row's error
+        pa.field("caption_status", pa.string()),  # ok; where a model's caption failed, how
         pa.field("caption_fields", pa.list_(pa.string())),  # names of the schema's fields that say something
         pa.field("concept_type", pa.string()),  # of the main subject; null when there is none
         pa.field("concept_sub_type", pa.string()),
@@ -34,11 +34,12 @@ class EmbeddedCaptioner(Stage):
     """A caption in SkyCaptioner's schema whose every word is measured; what is not stays an empty string.
 
     It says what is in the picture and where, what faces show, the shot and the camera's motion as the experts found
-    them, and the light. It never says appearance, action or environment. Thresholds are ours.
+    them, and the light. It never says appearance, action or environment, nor, where the main subject is no person, what
+    of the shot is told by one. Thresholds are ours.
     """
 
     name: ClassVar[str] = "caption"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     requires: ClassVar[tuple[str, ...]] = ("camera", "shot", "expression", "faces", "objects", "exposure")
     columns: ClassVar[pa.Schema] = COLUMNS
 
@@ -46,6 +47,9 @@ class EmbeddedCaptioner(Stage):
     """Share of the frames looked at on which a subject is found, times its mean detection score."""
     area_min: float = 0.005
     """Share of the picture that a subject covers."""
+    main_area_min: float = 0.03
+    """Share of the picture under which no kind of thing is the main subject, people apart: that of 96 x 96 pixels in a
+    picture of 640 x 480, above which COCO's evaluation calls an object large."""
     most_subjects: int = 4
     """As many as the released captions of SkyCaptioner-V1 name."""
     crowded_share: float = 0.4
@@ -79,6 +83,7 @@ class EmbeddedCaptioner(Stage):
             self.left_max,
             self.right_min,
             self.nearer_ratio,
+            self.main_area_min,
         )
         looked = clip.upstream["objects"]["object_frames"]
         objects = object_boxes(clip.upstream["objects"])
@@ -88,11 +93,13 @@ class EmbeddedCaptioner(Stage):
         camera, shot = clip.upstream["camera"], clip.upstream["shot"]
         faces = clip.upstream["expression"]
         expressions = [expression_of(track.boxes, faces, self.expression_min) for track in found]
+        named = subjects(found, limits, expressions)
+        person_first = bool(named) and named[0].TYPES.type == "Human"
         caption = Caption(
-            subjects=subjects(found, limits, expressions),
-            shot_type=shot["shot_type"],
-            shot_angle=shot["shot_angle"],
-            shot_position=shot["shot_position"],
+            subjects=named,
+            shot_type=shot["shot_type"] if person_first else "",
+            shot_angle=shot["shot_angle"] if person_first or shot["shot_angle"] != "eye_level" else "",
+            shot_position=shot["shot_position"] if person_first else "",
             camera_motion="" if self._doubtful(camera, found) else camera["camera_motion"],
             environment="",
             lighting=self.lighting(clip.upstream["exposure"]),
@@ -130,14 +137,15 @@ def caption_row(caption: Caption, engine: str) -> Row:
 
 
 def with_faces(objects: Sequence[Box], faces: Sequence[Box]) -> list[Box]:
-    """The objects, and each face outside every person's box as a person: a close-up's body is not in the picture."""
-    people = [box for box in objects if box.label == "person"]
-    alone = [
-        face
-        for face in faces
-        if not any(one.frame == face.frame and one.holds(face.centre) for one in people)
-    ]
-    return [
-        *objects,
-        *(Box(face.frame, "person", face.score, face.x0, face.y0, face.x1, face.y1) for face in alone),
-    ]
+    """The objects, each person as sure as the face in the box; and each face outside every person's box as a person: a
+    close-up's body is not in the picture."""
+    lent: dict[Box, float] = {}
+    alone: list[Box] = []
+    for face in faces:
+        people = [box for box in objects if (box.label, box.frame) == ("person", face.frame)]
+        owner = min((box for box in people if box.holds(face.centre)), key=lambda box: box.area, default=None)
+        if owner is None:
+            alone.append(Box(face.frame, "person", face.score, face.x0, face.y0, face.x1, face.y1))
+        else:
+            lent[owner] = max(face.score, lent.get(owner, owner.score))
+    return [*(replace(box, score=lent.get(box, box.score)) for box in objects), *alone]

@@ -43,7 +43,8 @@ def _words(text: str) -> frozenset[str]:
 _FEMALE = _words("woman girl lady female mother daughter actress queen bride waitress grandmother")
 _MALE = _words("man boy gentleman male father son actor king groom waiter grandfather")
 _PERSONS = _FEMALE | _MALE | _words("person people child adult teenager individual figure baby")
-_PLURALS = _words("people men women children police twins feet")
+_PLURALS = _words("people men women children police twins feet passersby cattle personnel skis")
+_GROUPS = _words("crowd group team couple pair trio family audience band class choir orchestra crew")
 _SINGULARS = _words("bus gas lens canvas christmas swiss chess specimen abdomen omen ramen cyclamen")
 
 _ARTICLES = _words("a an one two three four five several many some no both")
@@ -53,7 +54,7 @@ _PREPOSITIONS = _words(
     " across before next to toward towards within with without from through off"
 )
 _STATES = _words(
-    "seated held shown seen bent lit still stationary motionless static idle asleep awake not handheld"
+    "seated held shown seen bent lit still stationary motionless static idle asleep awake not handheld steady stable"
 )
 _NOT_VERBS = _words(
     "hands eyes arms legs lips fingers fists tears feet teeth always perhaps yes series clothes"
@@ -106,6 +107,7 @@ class Naming:
     noun: str
     """The bare noun: woman."""
     plural: bool
+    human: bool
 
     @property
     def be(self) -> str:
@@ -143,19 +145,39 @@ def subject(
 
 def named(kind: str, noun: str, nth: int, alone: bool = True) -> Naming:
     """The ways to speak of the nth subject of a noun; without `alone`, no pronoun that could mean another."""
-    words = noun.lower().split()
-    last = words[-1] if words else ""
-    many = last.endswith("men") or (
-        last.endswith("s") and not last.endswith(("ss", "us", "is")) and len(last) > 3
-    )
-    plural = last in _PLURALS or (many and last not in _SINGULARS)
+    head = noun.lower().split(" of ")[0]
+    words = head.split()
+    plural = is_plural(head)
     the = f"the {noun}" if nth == 0 else f"the other {noun}"
     first = [f"the {noun}", f"other {noun}" if plural else f"another {noun}"][min(nth, 1)]
     if nth > 1 and not plural:
         first = f"a {_ORDINALS[min(nth, len(_ORDINALS) - 1)]} {noun}"
     pair = ("they", "their") if plural else _pronouns(kind, set(words))
     again, own = pair if pair and alone else (the, f"{the}'" if the.endswith("s") else f"{the}'s")
-    return Naming(first, again, own, noun, plural)
+    return Naming(first, again, own, noun, plural, kind.lower() == "human")
+
+
+def is_plural(noun: str) -> bool:
+    """Whether a noun is of several: people, policemen, dogs, a man and woman; a group of people is one."""
+    head = noun.lower().split(" of ")[0]
+    last = head.split()[-1] if head.split() else ""
+    many = last.endswith("men") or (
+        last.endswith("s") and not last.endswith(("ss", "us", "is")) and len(last) > 3
+    )
+    return last in _PLURALS or (many and last not in _SINGULARS) or len(pair(head)) == 2
+
+
+def is_several(noun: str) -> bool:
+    """Whether a noun is of more than one: a plural, or a group, crowd, couple ..."""
+    head = noun.lower().split(" of ")[0]
+    return is_plural(noun) or bool(set(head.split()[-1:]) & _GROUPS)
+
+
+def pair(noun: str) -> list[str]:
+    """The two people of "man and woman"; a black and white cat is no two."""
+    both = noun.split(" and ")
+    people = len(both) == 2 and all(one.split() and one.split()[-1].lower() in _PERSONS for one in both)
+    return both if people else [noun]
 
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "further")
@@ -172,7 +194,7 @@ def _pronouns(kind: str, words: set[str]) -> tuple[str, str] | None:
 def _some(naming: Naming, nth: int) -> str:
     if nth:
         return naming.first
-    return naming.noun if naming.plural else article(naming.noun)
+    return " and ".join(one if is_plural(one) else article(one) for one in pair(naming.noun))
 
 
 def article(noun: str) -> str:
@@ -199,7 +221,7 @@ def _action(text: str, who: str, naming: Naming, introduced: bool) -> str:
     if _participle(lead) or first in _STATES or (first in _PREPOSITIONS and first != "to"):
         return f"{who} {naming.be} {lowered(text)}"
     if _third_person(lead) or (naming.plural and lead not in _NOT_VERBS and first != "to"):
-        return f"{who} {lowered(text)}"
+        return f"{who} {_agreeing(lowered(text), lead, naming)}"
     return f"{naming.first}: {lowered(text)}"
 
 
@@ -208,7 +230,7 @@ def _appearance(text: str, who: str, naming: Naming, introduced: bool) -> str:
     if first in _SENTENCE:
         return _referring(text, who, naming, introduced)
     if first in _HAS:
-        return f"{who} {lowered(text)}"
+        return f"{who} {_agreeing(lowered(text), first, naming)}"
     head = _before_preposition(text)
     own = {naming.noun.lower(), *naming.noun.lower().split()}
     named_there = bool(head) and (head[-1] in _PERSONS or head[-1] in own)
@@ -250,11 +272,16 @@ def _unsure(text: str) -> bool:
 
 
 def _expression(text: str, who: str, naming: Naming, introduced: bool) -> str:
-    first, _ = _first_two(text)
+    first, second = _first_two(text)
+    if (first, second) == ("the", "person") and naming.human and not naming.plural:
+        # "The person smiles", of a woman: not somebody else.
+        verb = text.split(" ", 2)[2:]
+        if verb and _first_two(verb[0])[0] in _FACES | {"is"}:
+            return f"{who} {verb[0]}"
     if first in _SENTENCE:
         return _referring(text, who, naming, introduced)
     if first in _FACES:
-        return f"{who} {lowered(text)}"
+        return f"{who} {_agreeing(lowered(text), first, naming)}"
     if _participle(first):
         return f"{who} {naming.be} {lowered(text)}"
     if first in ("a", "an"):
@@ -276,7 +303,7 @@ def _position(text: str, who: str, naming: Naming, introduced: bool) -> str:
     if first in _PLACES:
         return f"{who} {naming.be} {_PLACES[first]}{lowered(text)}"
     if _third_person(first):
-        return f"{who} {lowered(text)}"
+        return f"{who} {_agreeing(lowered(text), first, naming)}"
     return f"{naming.first}: {lowered(text)}"
 
 
@@ -323,7 +350,7 @@ def lighting(text: str) -> str:
 def camera(text: str) -> str:
     """The camera's motion as a sentence about the camera."""
     first, second = _first_two(text)
-    if "camera" in text.lower() or "shot" in text.lower().split():
+    if re.search(r"camera|\bshots?\b", text, re.IGNORECASE):
         return sentence(text)
     lead = second if first.endswith("ly") and second else first
     if _participle(lead) or first in _STATES:
@@ -361,6 +388,15 @@ def _third_person(word: str) -> bool:
     if word in ("is", "are", "has", "was"):
         return True
     return word.endswith("s") and not word.endswith(("ss", "us", "is")) and word not in _NOT_VERBS
+
+
+def _agreeing(text: str, verb: str, naming: Naming) -> str:
+    """The text with its first verb as several people do it, where they are several: they walk, the people look."""
+    if not naming.plural or not _third_person(verb):
+        return text
+    many = {"is": "are", "has": "have", "was": "were", "does": "do", "goes": "go"}.get(verb)
+    many = many or re.sub(r"(?<=\w[^aeiou])ies$", "ys", re.sub(r"(?<=ss|sh|ch|zz|.x)es$", "s", verb))[:-1]
+    return re.sub(rf"\b{re.escape(verb)}\b", many, text, count=1, flags=re.IGNORECASE)
 
 
 def _participle(word: str) -> bool:

@@ -8,9 +8,10 @@ the `vlm` stage load), `losses.jsonl` (a row a step), `exams.jsonl` (a row an ep
 anywhere and called again, it goes on from its newest state and ends with the same weights.
 
 The defaults are SkyCaptioner-V1's batch and epochs (arXiv 2504.13074, 3.2: AdamW at 1e-5, 512 clips a step, two epochs,
-all weights, 2 M clips), with a LoRA of rank 16 at 1e-4; `rank = 0` in --course FILE.toml trains all weights. One
-accelerator, or a CPU for trials: examples/finetune_tiny.toml has one of a minute. For many accelerators the same set
-goes to LLaMA-Factory, ms-swift or TRL.
+all weights, 2 M clips), but of a smaller set no more clips a step than leave 50 steps an epoch, with a LoRA of rank 16
+at 1e-4; `rank = 0` in --course FILE.toml trains all weights. One accelerator, or a CPU for trials:
+examples/finetune_tiny.toml has one of a minute. For many accelerators the same set goes to LLaMA-Factory, ms-swift or
+TRL.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from typing import Any
 import click
 
 from captioner.engines.checkpoint import Checkpoint, found
-from captioner.training.course import Course, TrainingError, load
+from captioner.training.course import FEW_STEPS, Course, TrainingError, load
 from captioner.training.lessons import Look, read
-from captioner.training.loop import Tell, Training, taught
+from captioner.training.loop import Plan, Tell, Training, taught
 from captioner.training.state import Progress, Step
 from captioner.training.student import Student
 from pipeline.weights import WeightError
@@ -65,8 +66,11 @@ def finetune(job: Job, course: Course, tell: Tell) -> Progress:
     """
     if (job.to / DONE).exists():
         raise TrainingError(f"{job.to} is trained already: name another folder")
-    base = found(str(job.base))
     train, val = read(job.lessons, "train"), read(job.lessons, "val")
+    plan = Plan.of(course, len(train))
+    tell.plan(plan)
+    base = found(str(job.base))
+    course = course.model_copy(update={"batch": plan.batch})  # whatever the default is when it goes on
     identity = identified(base, job.lessons, course)
     look = Look.by(course)
     try:
@@ -130,11 +134,20 @@ class Clock:
     """Says each step with its speed and what is left."""
 
     say: Callable[[str], object]
+    warn: Callable[[str], object]
     now: Callable[[], float] = time.monotonic
     began_s: float | None = None
     """When the first step that was seen had ended: loading and what a state held count for nothing."""
     first: int = 0
     clips: int = 0
+
+    def plan(self, plan: Plan) -> None:
+        """One line, and one more where the steps are few."""
+        self.say(f"{plan.clips:,} clips, batch {plan.batch}, {plan.epochs} epochs: {plan.total:,} steps")
+        if 0 < plan.total < FEW_STEPS:
+            self.warn(
+                f"{plan.total} steps are few to learn in: more clips, a smaller `batch` or more `epochs` help"
+            )
 
     def step(self, step: Step, total: int) -> None:
         """One line."""
@@ -174,11 +187,11 @@ def main(
     checkpoint: Path, lessons: Path, to: Path, course: Path | None, merge: bool, device: str | None
 ) -> None:
     """Train the captioner in CHECKPOINT on the SET of `rushes caption-export`."""
-    clock = Clock(click.echo)
+    clock = Clock(click.echo, lambda line: click.echo(f"finetune: {line}", err=True))
     try:
         settings = load(course)
         job = Job(checkpoint, lessons, to, merge, _device(device))
-        progress = finetune(job, settings, Tell(clock.step, clock.exam))
+        progress = finetune(job, settings, Tell(clock.step, clock.exam, clock.plan))
     except (TrainingError, WeightError) as error:
         click.echo(f"finetune: {error}", err=True)
         sys.exit(2)

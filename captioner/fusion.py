@@ -14,6 +14,7 @@ from captioner.fuser import Fused, Fuser, Wanted, packaged
 from captioner.schema import Caption, loads
 from captioner.serialize import ENGINE, KINDS, Language, write
 from pipeline.clip import Clip
+from pipeline.reasons import Reason
 from pipeline.stage import ClipError, FrameBatch, Row
 
 PROMPTS = pa.list_(
@@ -30,6 +31,18 @@ PROMPTS = pa.list_(
 )
 
 
+MISSING = pa.list_(
+    pa.struct(
+        [
+            pa.field("kind", pa.string()),
+            pa.field("language", pa.string()),
+            pa.field("variant", pa.int32()),
+            pa.field("reason", pa.string()),  # caption_invalid, engine_failed
+            pa.field("message", pa.string()),
+        ]
+    )
+)
+
 ASKED = ("temperature", "repair_temperature", "attempts", "max_tokens")
 """Settings that count when a language model is asked."""
 
@@ -38,16 +51,19 @@ ASKED = ("temperature", "repair_temperature", "attempts", "max_tokens")
 class Fusion(AskingStage):
     """Prompts for text-to-video (dense) and image-to-video (sparse) training, in each language and variant.
 
-    A caption that says nothing has none, in that language.
+    A caption that says nothing has none, in that language. A prompt that a model does not write costs no other: it is
+    in `prompts_missing`, and only without `prompt_t2v` the clip has failed.
     """
 
     name: ClassVar[str] = "fusion"
+    version: ClassVar[int] = 2
     requires: ClassVar[tuple[str, ...]] = ("caption",)
     columns: ClassVar[pa.Schema] = pa.schema(
         [
             pa.field("prompt_t2v", pa.string()),  # of the first language, variant 0; null: nothing to say
             pa.field("prompt_i2v", pa.string()),
             pa.field("prompts", PROMPTS),
+            pa.field("prompts_missing", MISSING),  # asked for and not written, with the reason
         ]
     )
 
@@ -116,16 +132,28 @@ class Fusion(AskingStage):
         return self.rows(state, clips)
 
     def rows(self, fuser: Fuser | None, clips: Sequence[Clip]) -> list[Row | ClipError]:
-        """One answer a clip; without a fuser in the serializer's own words. One prompt that fails fails its clip."""
+        """One answer a clip; without a fuser in the serializer's own words. A retry asks for what is missing alone."""
         jobs = {clip.clip_id: self.wanted(clip) for clip in clips}
-        every = [job for wanted in jobs.values() for job in wanted]
-        done = fuser.fuse(every) if fuser else {job.key: self.serialized(job) for job in every}
+        done: dict[str, Fused | ClipError] = {}
+        for clip in clips:
+            done |= _written(clip.clip_id, clip.upstream.get(self.name, {}))
+        every = [job for wanted in jobs.values() for job in wanted if job.key not in done]
+        done |= fuser.fuse(every) if fuser else {job.key: self.serialized(job) for job in every}
         return [_row(wanted, done) for wanted in jobs.values()]
+
+    def lacks(self, row: Row) -> ClipError | None:
+        """The prompts that are missing, in one sentence."""
+        return _lack(row["prompts_missing"])
 
     def wanted(self, clip: Clip) -> list[Wanted]:
         """The prompts of a clip: the first language's, variant 0, come first."""
         jobs = self.of(clip.clip_id, loads(clip.upstream["caption"]["caption"]))
-        return [replace(job, attempt=attempt_at(clip)) for job in jobs]
+        missing = clip.upstream.get(self.name, {}).get("prompts_missing") or ()
+        reasons = {_name(one): one["reason"] for one in missing}
+        return [
+            replace(job, attempt=attempt_at(replace(clip, failed=reasons.get(_name(vars(job)), clip.failed))))
+            for job in jobs
+        ]
 
     def of(self, clip_id: str, caption: Caption) -> list[Wanted]:
         """The prompts that a caption is to have."""
@@ -150,13 +178,14 @@ class Fusion(AskingStage):
 
 
 def _row(jobs: Sequence[Wanted], done: Mapping[str, Fused | ClipError]) -> Row | ClipError:
-    prompts = []
+    """A clip's columns, or its error with what is known of them: the first of the prompts is `prompt_t2v`."""
+    prompts, missing = [], []
     for job in jobs:
         found = done[job.key]
+        about = {"kind": job.kind, "language": job.language, "variant": job.variant}
         if isinstance(found, ClipError):
-            return found
-        if found.text:
-            about = {"kind": job.kind, "language": job.language, "variant": job.variant}
+            missing.append(about | {"reason": str(found.reason), "message": found.message})
+        elif found.text:
             prompts.append(
                 about | {"text": found.text, "engine": found.engine, "dropped": list(found.dropped)}
             )
@@ -165,4 +194,36 @@ def _row(jobs: Sequence[Wanted], done: Mapping[str, Fused | ClipError]) -> Row |
         for one in prompts
         if (one["language"], one["variant"]) == (jobs[0].language, 0)
     }
-    return {"prompt_t2v": first.get("t2v"), "prompt_i2v": first.get("i2v"), "prompts": prompts}
+    row = {
+        "prompt_t2v": first.get("t2v"),
+        "prompt_i2v": first.get("i2v"),
+        "prompts": prompts,
+        "prompts_missing": missing,
+    }
+    lack = _lack(missing)
+    if lack is not None and _name(missing[0]) == _name(vars(jobs[0])):
+        return ClipError(lack.message, lack.reason, row)
+    return row
+
+
+def _written(clip_id: str, row: Row) -> dict[str, Fused | ClipError]:
+    """The prompts that a row has already, by their jobs' keys."""
+    return {
+        f"{clip_id}/{_name(one)}": Fused(one["text"], one["engine"], tuple(one["dropped"]))
+        for one in row.get("prompts") or ()
+    }
+
+
+def _lack(missing: Sequence[Mapping[str, Any]] | None) -> ClipError | None:
+    """What is missing, as an error of the first one's reason."""
+    if not missing:
+        return None
+    first = missing[0]
+    others = [_name(one) for one in missing[1:]]
+    also = f"; also missing: {', '.join(others)}" if others else ""
+    return ClipError(f"{first['message']}{also}", Reason(first["reason"]))
+
+
+def _name(about: Mapping[str, Any]) -> str:
+    """A prompt among those of its clip: t2v/en/0."""
+    return f"{about['kind']}/{about['language']}/{about['variant']}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from itertools import pairwise
 
 from captioner.schema import clean
 
@@ -64,14 +65,23 @@ _WRITING = re.compile(
 )
 """A sentence about something to read: what it quotes belongs to the picture."""
 _QUOTED = re.compile(r"\"[^\"]*\"|\u201c[^\u201c\u201d]*\u201d|\u300c[^\u300c\u300d]*\u300d")
+_TASK = (
+    r"(?:(?: to)?(?: \w+ly)? (?:access|assist|help|describe|analy[sz]e|caption|identify|recogni[sz]e|watch|view"
+    r"|process|provide|generate|create|comply|fulfil+|answer|comment|discuss|do (?:that|this|so)|the ability)\b"
+    r"|.*\b(?:videos?|images?|pictures?|photos?|clips?|frames?|footage|files?|content|media|requests?|questions?|tasks?"
+    r"|captions?|descriptions?)\b)"
+)
+"""What a model speaks of that declines: its task. "We cannot see his face" speaks of the picture."""
 _REFUSAL = re.compile(
     r"^(?:(?:unfortunately|regrettably|however|but|note that|sadly|it (?:seems|appears)(?: that)?)[, ]+)?"
     r"(?:i(?:'m| am) (?:so |very |really |truly |deeply )?sorry|sorry(?:,? (?:but|i|we|as)\b|$)"
     r"|(?:my |please accept my )?apolog(?:y|ies)\b|(?:i|we) apologi[sz]e"
     r"|(?:as|being) an? (?:large |multimodal |text[- ]based )*(?:ai|artificial|language|vision|assistant|chatbot)\b"
-    r"|(?:i|we) (?:can(?:no|')t|can not|could(?: not|n't)|won't|will not|do(?:n't| not) (?:have|see|know))\b"
-    r"|(?:i(?:'m| am| was)|we(?:'re| are)) (?:not able|unable|not sure|not allowed|just an?|only an?|an ai)\b"
-    r"|i (?:need|would need|require) (?:more|the|a|to)\b"
+    rf"|(?:i|we) (?:can(?:no|')t|can not|could(?: not|n't)|won't|will not|do(?:n't| not) (?:have|see|know))\b{_TASK}"
+    rf"|(?:i(?:'m| am| was)|we(?:'re| are)) (?:not able|unable|not sure|not allowed)\b{_TASK}"
+    r"|(?:i(?:'m| am)|we(?:'re| are)) (?:just |only )?an? (?:large )?(?:ai|artificial|language|vision)\b"
+    r"|(?:i(?:'m| am)|we(?:'re| are)) (?:just |only )?an? (?:assistant|chatbot)\b"
+    rf"|(?:i|we) (?:need|would need|require) (?:more (?:information|details?|context|data)|(?:more|the|a|to)\b{_TASK})"
     r"|(?:no|there (?:is|are|was|were) no) (?:video|image|picture|clip|frame|file)s? "
     r"(?:(?:was|were|is|are|has been|have been) )?"
     r"(?:provided|given|attached|uploaded|supplied|sent|shared|to describe)\b"
@@ -80,7 +90,8 @@ _REFUSAL = re.compile(
     r"|the (?:video|image|picture|clip|frame|file)s? (?:could not|cannot|can't|can not|did not|failed to) "
     r"(?:be )?(?:load|open|access|process|display|read|analy)"
     r"|(?:it is|it's) (?:not possible|impossible) to (?:describe|analy[sz]e|caption|process|identify)\b"
-    r"|please (?:provide|upload|share|send|attach|ask|try)\b"
+    rf"|please (?:provide|upload|share|send|attach|ask|try)\b"
+    rf"(?:{_TASK}|.*\b(?:again|another|different|else|me|us|information|details?|context)\b)"
     r"|(?:非常|很|十分)?抱歉|对不起|作为(?:一个|一名)?(?:人工智能|ai|语言模型|大语言)"
     r"|我(?:无法|不能|没有办法)(?:查看|看到|识别|描述|观看|分析|提供)|无法(?:查看|识别|描述|分析|加载)(?:该|此|这|图|视频|画面)"
     r"|(?:没有|未)提供(?:任何)?(?:图|视频|画面|帧)|请(?:您)?(?:提供|上传))",
@@ -125,7 +136,8 @@ def repeated(text: str) -> str:
 
     Eight times the same signs on end, sixteen where all are digits; a word or pair of words four times on end, or
     longer phrases (up to 64 words) three times, and two times more where commas stand between ("no, no, no, no"); one
-    sentence of four words or more twice; or under half of its triples of words distinct, of 40.
+    sentence of six words or more twice, of four or five on end or three times; or under half of its triples of words
+    distinct, of 40.
     """
     tail = text[-_WINDOW:]
     if any(len(one[0]) >= 16 or not one[0].isdigit() for one in _STUTTER.finditer(tail)):
@@ -137,12 +149,21 @@ def repeated(text: str) -> str:
         plain = _longest_run(apart, period) >= period * (times - 1)
         if plain or _longest_run(words, period) >= period * (times + 1):
             return f"the same {'word comes' if period == 1 else f'{period} words come'} again and again"
-    if any(count > 1 and len(tokens(one)) >= 4 for one, count in Counter(sentences(tail)).items()):
+    if _sentence_twice(sentences(tail)):
         return "a sentence comes twice"
     triples = [tuple(words[i : i + 3]) for i in range(len(words) - 2)]
     if len(triples) >= 40 and 2 * len(set(triples)) < len(triples):
         return "most of it is said more than once"
     return ""
+
+
+def _sentence_twice(said: list[str]) -> bool:
+    """Does a sentence come again, a short one on end or twice more? He may throw the ball, run, and throw the ball."""
+    on_end = {one for one, following in pairwise(said) if one == following}
+    return any(
+        count > 1 and (len(tokens(one)) >= 6 or (len(tokens(one)) >= 4 and (count > 2 or one in on_end)))
+        for one, count in Counter(said).items()
+    )
 
 
 def _apart(text: str) -> list[str]:

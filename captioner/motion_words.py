@@ -48,6 +48,18 @@ _OF_KIND: Mapping[str, tuple[str, ...]] = {
     "follow": (),
 }
 _STILL = r"\bstatic|\bstill\b|\bfixed|\bstationary|\blocked|\bmotionless|\bunmoving|固定|静止|不动"
+_STEADY = (
+    r"\b(?:steady|stable)\b(?! (?!(?:shot|camera|fram\w+|view|image|picture|footage|handheld|long|medium|close|wide"
+    r"|on|at|in|with|for|from|during|throughout)\b)\w)|稳定|平稳|稳固"
+)
+"""Of a camera that is not said to move: a steady pan is a pan, and a steady pace goes somewhere."""
+_GOES = (
+    r"\bmov|\bmotion|\bpac(?:e|es|ing)\b|\bspeed|\btravel|\bglid|\bfl(?:y|ies|ying)\b|\bfloat|\bdrift|\bsweep"
+    r"|\bwalk|\badvanc|\bapproach|\bretreat|\bcam\b|移|运动|行|飞|滑|速|掠"
+)
+"""A camera's going, whichever way."""
+_NO_MOTION = re.compile(r"\W*(?:none|no|nil|无|没有|无运动)\W*")
+"""All that is said of the camera's motion: there is none."""
 _MOVEMENT = r"\bmov|\bmotion|移动|运动|(?<![晃抖])动"
 _SHAKEN = r"\bhand-?held|\bshak|\bwobbl|\bjitter|手持|晃动|抖动"
 
@@ -103,15 +115,23 @@ _FILLERS = re.compile(
 
 
 def phases(text: str) -> tuple[Claims, ...]:
-    """The claims of each phase that makes any, in order; `still` only where nothing else is claimed but `handheld`."""
+    """The claims of each phase that makes any, in order; `still` only where nothing else is claimed but `handheld`.
+
+    "None" is still: it is said of the camera's motion.
+    """
     text = text.lower()
+    if _NO_MOTION.fullmatch(text):
+        return (frozenset({"still"}),)
     for pattern, way in _ACROSS:
         text = pattern.sub(way, text)
+    goes = any(_of_camera("", _GOES, said) >= 0 for part in THEN.split(text) for said, _ in _clauses(part))
     last = ""
     found: list[set[str]] = []
     for part in THEN.split(text):
         claims: set[str] = set()
         for said, denied in _clauses(part):
+            if not goes and _of_camera("", _STEADY, said) >= 0:
+                claims.add("still")
             told, last = _claimed(said, last)
             claims |= told
             if re.search(_MOVEMENT, denied) and not _by_another(denied):

@@ -1,7 +1,7 @@
-"""The closed English phrases of the embedded captioner and the experts, in Chinese: camera, place, light.
+"""The closed English phrases of the embedded captioner and the experts, in Chinese: camera, place, light, faces.
 
-They are put together from few words (captioner.experts.camera_words, captioner.subjects, captioner.embedded), so that a
-table translates them; a text with any other word is not touched.
+They are put together from few words (captioner.experts.camera_words, captioner.experts.expression, captioner.subjects,
+captioner.embedded), so that a table translates them; a text with any other word is not touched.
 """
 
 from __future__ import annotations
@@ -48,6 +48,15 @@ _LIGHTS = {
     "cool tones": "冷色调",
     "warm tones": "暖色调",
 }
+_FACES = {
+    "angry": "愤怒",
+    "disgusted": "厌恶",
+    "afraid": "恐惧",
+    "happy": "高兴",
+    "sad": "悲伤",
+    "surprised": "惊讶",
+    "neutral": "平静",
+}
 
 
 def in_chinese(field: str, text: str) -> str:
@@ -61,7 +70,17 @@ def in_chinese(field: str, text: str) -> str:
     if field == "lighting":
         lights = [_LIGHTS.get(part, "") for part in plain.split(", ")]
         return f"光线：{'，'.join(lights)}" if all(lights) else ""
+    if field == "expression":
+        return _expression(plain)
     return ""
+
+
+def _expression(plain: str) -> str:
+    looks = re.fullmatch(r"(?:the person )?looks (slightly )?(.*)", plain)
+    faces = [_FACES.get(part, "") for part in looks[2].split(", then ")] if looks else []
+    if not looks or not all(faces):
+        return ""
+    return f"表情{'略显' if looks[1] else ''}{'，然后'.join(faces)}"
 
 
 def _camera(plain: str) -> str:

@@ -10,6 +10,8 @@ import pyarrow as pa
 from pydantic import Field
 
 from captioner.embedded import COLUMNS, caption_row
+from captioner.english import is_several
+from captioner.experts.expression import of_subject
 from captioner.schema import Caption, loads
 from captioner.spelling import is_human
 from pipeline.clip import Clip
@@ -36,6 +38,7 @@ class PolicyCaptioner(Stage):
     """
 
     name: ClassVar[str] = "caption"
+    version: ClassVar[int] = 2
     requires: ClassVar[tuple[str, ...]] = ("vlm", "camera", "shot", "expression")
     columns: ClassVar[pa.Schema] = pa.schema([*COLUMNS, pa.field("caption_sources", pa.list_(SOURCE))])
 
@@ -54,7 +57,7 @@ class PolicyCaptioner(Stage):
         expression = sure.pop("expression", None)
         changes: dict[str, Any] = {name: text for name, (_, text, _) in sure.items()}
         if expression is not None and (person := _only_person(caption)) is not None:
-            told = caption.subjects[person].model_copy(update={"expression": expression[1]})
+            told = caption.subjects[person].model_copy(update={"expression": of_subject(expression[1])})
             changes["subjects"] = (*caption.subjects[:person], told, *caption.subjects[person + 1 :])
             sure[f"subjects.{person}.expression"] = expression
         final = caption.model_copy(update=changes)
@@ -65,6 +68,10 @@ class PolicyCaptioner(Stage):
             for expert, _, confidence in [sure.get(name, (MODEL, "", None))]
         ]
         return {**caption_row(final, said["vlm_engine"]), "caption_sources": sources}
+
+    def fallen(self, name: str, known: Row) -> Row:
+        """How the model's caption failed."""
+        return {"caption_status": known["vlm_status"]} if known.get("vlm_status") else {}
 
     def _sure(
         self, upstream: Mapping[str, Row], english: bool, person_first: bool
@@ -90,6 +97,8 @@ class PolicyCaptioner(Stage):
 
 
 def _only_person(caption: Caption) -> int | None:
-    """The number of the one human subject; None where there is none, or several."""
-    people = [number for number, one in enumerate(caption.subjects) if is_human(one.TYPES.type)]
-    return people[0] if len(people) == 1 else None
+    """The number of the one human subject; None where there is none, or several, or it is several itself."""
+    people = [(number, one.TYPES) for number, one in enumerate(caption.subjects) if is_human(one.TYPES.type)]
+    if len(people) != 1 or any(is_several(name) for name in (people[0][1].type, people[0][1].sub_type)):
+        return None
+    return people[0][0]

@@ -21,7 +21,7 @@ from captioner import chinese, english
 from captioner.phrases import in_chinese
 from captioner.schema import Caption, Subject
 
-ENGINE = "rushes-serializer/1"
+ENGINE = "rushes-serializer/2"
 """Who wrote a text of this module: its number goes up when the same caption gives other words."""
 
 Kind = Literal["t2v", "i2v"]
@@ -130,7 +130,7 @@ def _subjects(caption: Caption, kind: Kind, language: Language, told: dict[str, 
         if language == "en":
             sentences += english.subject(subject, name, seen[name], texts)
         else:
-            sentences += chinese.subject(name, seen[name], texts)
+            sentences += chinese.subject(name, seen[name], texts, _one_of(subject))
         seen[name] += 1
     return sentences
 
@@ -140,12 +140,42 @@ def noun(subject: Subject, language: Language) -> str:
     words = [_noun(text) for text in (subject.TYPES.sub_type, subject.TYPES.type)]
     for word in filter(None, words):
         if language == "zh":
-            found = word if is_chinese(word) else chinese.NOUNS.get(word.lower(), "")
+            found = word if is_chinese(word) else _in_chinese(word, subject.TYPES.type)
         else:
             found = _ENGLISH.get(word, "") if is_chinese(word) else word
         if found:
             return found
     return UNNAMED[language]
+
+
+def _in_chinese(word: str, kind: str) -> str:
+    """The Chinese noun of an English one, of its head or of the head's singular; empty where the table has none.
+
+    A young woman is a woman, a group of dancers a group; of animals, a group is no crowd and a mouse no device.
+    """
+    plain = word.lower()
+    if len(english.pair(plain)) == 2:
+        return chinese.NOUNS["couple"]
+    known = chinese.NOUNS if kind.lower() != "animal" else chinese.OF_ANIMALS
+    first, _, second = plain.partition(" and ")
+    if second and first.split()[-1].removesuffix("s") in known:
+        return known.get("crowd", "")
+    head = plain.split(" of ")[0]
+    last = head.split()[-1] if head.split() else ""
+    singles = [
+        single
+        for one in (plain, head, last)
+        for single in (one, one.removesuffix("s"), one.removesuffix("es"))
+    ]
+    return next((known[one] for one in singles if one in known), "")
+
+
+def _one_of(subject: Subject) -> bool:
+    """Whether a subject is one of its Chinese noun: not where its English sub-type is unknown or a plural."""
+    word = _noun(subject.TYPES.sub_type)
+    if not word or is_chinese(word) or word.lower() in chinese.NOUNS:
+        return True
+    return bool(_in_chinese(word, subject.TYPES.type)) and not english.is_plural(word)
 
 
 def _noun(text: str) -> str:

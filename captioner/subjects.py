@@ -31,6 +31,8 @@ class Limits:
     """... and from which it is on the right."""
     nearer_ratio: float
     """A subject as many times as high as another of its kind is nearer."""
+    main_area_min: float
+    """Share of the picture under which no kind of thing is the main subject; people are at any size."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,8 @@ class Track:
 def tracks(boxes: Sequence[Box], frames: Sequence[int], limits: Limits) -> list[Track]:
     """What is in the picture, the main one first, then the others by weight; equals in the order of label and place.
 
-    Main is the heaviest of the label that weighs most in all, so that a crowd outweighs the bus behind it; a prop only
-    where there is nothing else.
+    Main is the heaviest of the label that weighs most in all, so that a crowd outweighs the bus behind it; a prop, or
+    what is tiny, only where there is nothing else.
     """
     large = [box for box in boxes if box.area >= limits.area_min]
     labels = sorted({box.label for box in large})
@@ -71,9 +73,16 @@ def tracks(boxes: Sequence[Box], frames: Sequence[int], limits: Limits) -> list[
     if not found:
         return []
     total = {label: sum(track.weight for track in found if track.label == label) for label in labels}
-    main = max(found, key=lambda one: (TYPE_OF[one.label] not in PROPS, total[one.label], one.weight))
+    main = max(found, key=lambda one: (_leads(one.label, found, limits), total[one.label], one.weight))
     others = sorted((track for track in found if track is not main), key=lambda track: -track.weight)
     return [main, *others][: limits.most]
+
+
+def _leads(label: str, found: Sequence[Track], limits: Limits) -> bool:
+    """Whether the main subject may be of this label: people, or what is no prop and not tiny, all of them together."""
+    kind = TYPE_OF[label]
+    area = sum(track.area for track in found if track.label == label)
+    return kind == "Human" or (kind not in PROPS and area >= limits.main_area_min)
 
 
 def _of_label(label: str, boxes: Sequence[Box], frames: Sequence[int], evidence_min: float) -> list[Track]:
@@ -94,11 +103,11 @@ def _of_label(label: str, boxes: Sequence[Box], frames: Sequence[int], evidence_
 
 
 def subjects(found: Sequence[Track], limits: Limits, expressions: Sequence[str] = ()) -> tuple[Subject, ...]:
-    """The caption's subjects of tracks, the first as the main one; none where it is a prop.
+    """The caption's subjects of tracks, the first as the main one; none where it is a prop or tiny.
 
     Type and place are said, and of people what their faces show: `expressions` has a sentence a track, or empty.
     """
-    if not found or TYPE_OF[found[0].label] in PROPS:
+    if not found or not _leads(found[0].label, found, limits):
         return ()
     return tuple(
         Subject(

@@ -250,6 +250,10 @@ def _caption(plain: Mapping[str, Any], notes: list[str]) -> Caption | Fault:
     listed = respelled.get("subjects")
     if isinstance(listed, list):
         respelled["subjects"] = [_subject(one, notes) if isinstance(one, Mapping) else one for one in listed]
+    still = _no_motion(plain.get("camera_motion"))
+    if still and any(".TYPES." not in name for name, _ in _texts(respelled)):
+        respelled["camera_motion"] = still
+        notes[notes.index("camera_motion: a placeholder")] = "camera_motion: none, in a word"
     broken = _broken_rule(respelled)
     if broken is not None:
         return broken
@@ -260,6 +264,12 @@ def _caption(plain: Mapping[str, Any], notes: list[str]) -> Caption | Fault:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"] if isinstance(part, int) or part in _NAMES)
         return Fault(Kind.SCHEMA, f"{place or 'the object'} {_SAID.get(first['type'], 'breaks the form')}.")
+
+
+def _no_motion(value: Any) -> str:
+    """A camera's motion of "None" in a sentence: unlike "N/A" it says that there is none. Empty for all else."""
+    word = clean(value).strip(" .。").casefold() if isinstance(value, str) else ""
+    return {"none": "The camera is static.", "无": "镜头固定不动。", "没有": "镜头固定不动。"}.get(word, "")
 
 
 def _respelled(key: str, value: Any, notes: list[str]) -> Any:

@@ -32,23 +32,26 @@ FACTS = {"camera": ("camera_motion",), "shot": ("shot_type", "shot_angle", "shot
 
 @dataclass(frozen=True)
 class VlmCaptioner(AskingStage):
-    """A model's caption, and how it came about; what stays at fault after the repair is the row's error.
+    """A model's caption, and how it came about; what stays at fault after the repair is the row's error, and how that
+    came about is known all the same.
 
     The frames lie evenly over the clip, the first and the last of the grid included, so a clip of ten minutes takes no
     more memory than one of ten seconds.
     """
 
     name: ClassVar[str] = "vlm"
+    version: ClassVar[int] = 2
     columns: ClassVar[pa.Schema] = pa.schema(
         [
             pa.field("vlm_caption", pa.string()),  # canonical JSON: captioner.schema.dumps
+            pa.field("vlm_status", pa.string()),  # ok, or how it failed: captioner.engine.Status
             pa.field("vlm_engine", pa.string()),
             pa.field("vlm_prompt", pa.string()),  # name/version-digest of the prompt's template
             pa.field("vlm_language", pa.string()),
             pa.field("vlm_attempts", pa.int16()),
             pa.field("vlm_prompt_tokens", pa.int32()),  # of all attempts
             pa.field("vlm_output_tokens", pa.int32()),
-            pa.field("vlm_finish", pa.string()),  # stop, length
+            pa.field("vlm_finish", pa.string()),  # of the last attempt: stop, length, error
             pa.field("vlm_notes", pa.list_(pa.string())),  # what was forgiven in the text
             pa.field("vlm_frames_sha256", pa.string()),
         ]
@@ -79,8 +82,9 @@ class VlmCaptioner(AskingStage):
     seed: int = 0
     guided: bool = True
     """Hold the model to the JSON Schema while it writes."""
-    decoders: Annotated[int, Field(ge=1, le=32)] = 1
-    """Processes that decode for one worker, each of them a CPU. Not a setting of what is written."""
+    decoders: Annotated[int, Field(ge=0, le=32)] = 0
+    """Processes that decode for one worker, each of them a CPU; 0: as many as are left (pipeline.stream). Not a setting
+    of what is written."""
 
     @property
     def frames(self) -> FrameSpec:  # type: ignore[override]  # by its settings
@@ -164,25 +168,26 @@ class VlmCaptioner(AskingStage):
         return CaptionRequest(clip.clip_id, frames_digest(frames), frames, clip.fps, facts, attempt_at(clip))
 
     def answer(self, result: CaptionResult, language: str) -> Row | ClipError:
-        """A result as the stage's row, or as the clip's error."""
+        """A result as the stage's row, or as the clip's error with all that is known but the caption."""
         outcome = result.outcome
-        if result.caption is None:
-            failed = outcome.status is Status.FAILED
-            times = "1 attempt" if outcome.attempts == 1 else f"{outcome.attempts} attempts"
-            said = f"{outcome.engine}: {outcome.status} after {times}: {result.message}"
-            return ClipError(said, Reason.ENGINE_FAILED if failed else Reason.CAPTION_INVALID)
         row = {
-            "vlm_caption": dumps(result.caption),
+            "vlm_caption": None if result.caption is None else dumps(result.caption),
+            "vlm_status": str(outcome.status),
             "vlm_engine": outcome.engine,
             "vlm_prompt": outcome.prompt_version,
             "vlm_language": language,
             "vlm_attempts": outcome.attempts,
             "vlm_prompt_tokens": outcome.prompt_tokens,
             "vlm_output_tokens": outcome.output_tokens,
-            "vlm_finish": outcome.finish_reason,
+            "vlm_finish": outcome.finish_reason or None,
             "vlm_notes": list(outcome.notes),
             "vlm_frames_sha256": result.frames_sha256,
         }
+        if result.caption is None:
+            failed = outcome.status is Status.FAILED
+            times = "1 attempt" if outcome.attempts == 1 else f"{outcome.attempts} attempts"
+            said = f"{outcome.engine}: {outcome.status} after {times}: {result.message}"
+            return ClipError(said, Reason.ENGINE_FAILED if failed else Reason.CAPTION_INVALID, row)
         return checked(self.columns, row)
 
 

@@ -210,8 +210,10 @@ class Account:
 
     @cached_property
     def failures(self) -> list[Failure]:
-        """Every failure of the run, by item and stage; a shard's stage is named with its pool."""
-        return _in_order((*self._of_videos(), *self._of_clips()))
+        """Every failure of the run, by item and stage, and what items lack that did not fail; a shard's stage is named
+        with its pool."""
+        lacks = (lack for entry in self.run.annotation_entries() for lack in entry.partial)
+        return _in_order((*self._of_videos(), *self._of_clips(), *lacks))
 
     @cached_property
     def video_causes(self) -> list[Failure]:

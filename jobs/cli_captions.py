@@ -133,7 +133,8 @@ def caption_pick(run: str, to: Path, most: int, seed: int) -> None:
 
     found = pick.picked(chain.look(run), most, seed)
     pick.write(found, to)
-    click.echo(f"{len(found):,} clips of {len({one.video_id for one in found}):,} videos: {to}")
+    for line in pick.told(found, most, to):
+        click.echo(line)
 
 
 COMMANDS = (caption_eval, caption_export, caption_pick)

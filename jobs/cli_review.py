@@ -62,7 +62,8 @@ def review_run(
     from jobs import chain, review_commands
 
     made = chain.look(run)
-    found = review_commands.begin(made, review_commands.Asked(**asked))
+    several = len(set(reviewers)) > 1
+    found = review_commands.begin(made, review_commands.Asked(**asked, several=several))
     click.echo(review_commands.about(found))
     if not plan_only:
         review_commands.serve(made, found, reviewers or ("reviewer",), port, not no_browser)
@@ -103,11 +104,18 @@ def gate(run: str, gate: Gate, pool: str | None, as_json: bool) -> None:
     is_flag=True,
     help="Write the captions that people corrected or called good, for `caption-eval --truth` (.jsonl).",
 )
-def review_export(run: str, to: Path, gate: Gate | None, pool: str | None, truth: bool) -> None:
+@click.option(
+    "--previews",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the clips as films that Label Studio can serve; with .json.",
+)
+def review_export(
+    run: str, to: Path, gate: Gate | None, pool: str | None, truth: bool, previews: Path | None
+) -> None:
     """Write the verdicts of a review to a file, the reasons, notes and corrected captions with them."""
     from jobs import chain, review_commands
 
-    click.echo(review_commands.exported(chain.look(run), gate, pool, to, truth))
+    click.echo(review_commands.exported(chain.look(run), gate, pool, to, truth, previews))
 
 
 @click.command("review-import", cls=Careful, short_help="Take verdicts from elsewhere into a review.")
@@ -121,12 +129,19 @@ def review_export(run: str, to: Path, gate: Gate | None, pool: str | None, truth
 )
 @ONE_GATE
 @POOL
-@click.option("--reviewer", default="", help="Who judged the rows that name nobody.")
-def review_import(run: str, source: Path, gate: Gate | None, pool: str | None, reviewer: str) -> None:
+@click.option(
+    "--reviewer",
+    "reviewers",
+    multiple=True,
+    help="Who judged the rows that name nobody; NUMBER=NAME of an account of Label Studio, repeatable.",
+)
+def review_import(
+    run: str, source: Path, gate: Gate | None, pool: str | None, reviewers: tuple[str, ...]
+) -> None:
     """Take verdicts that were given elsewhere into a review; the same file twice changes nothing."""
     from jobs import chain, review_commands
 
-    sentences, refused = review_commands.imported(chain.look(run), gate, pool, source, reviewer)
+    sentences, refused = review_commands.imported(chain.look(run), gate, pool, source, reviewers)
     click.echo("\n".join(sentences))
     sys.exit(FAILED if refused else OK)
 

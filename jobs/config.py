@@ -28,6 +28,10 @@ FILES = ("model", "paddle_models", "cache")
 """Settings of stages that name a file or folder."""
 
 
+MAX_ECHO = 60
+"""Characters of a wrong value that its refusal shows. Ours."""
+
+
 class Table(BaseModel):
     """A table of the settings file: unknown keys are errors, values never change."""
 
@@ -183,8 +187,13 @@ def sentence(error: ValidationError) -> str:
     if fault["type"] == "value_error":
         return f"{key}: {fault['ctx']['error']}" if key else str(fault["ctx"]["error"])
     given = fault["input"]
-    shown = f"a {type(given).__name__}" if isinstance(given, dict | list | tuple) else repr(given)
-    return f"{key}: {fault['msg']} (got {shown})"
+    shown = f"a {type(given).__name__}" if isinstance(given, dict | list | tuple) else _short(repr(given))
+    return f"{key}: {fault['msg']} (got {shown})" if key else f"{fault['msg']} (got {shown})"
+
+
+def _short(text: str) -> str:
+    """The text, or its beginning where it is long."""
+    return text if len(text) <= MAX_ECHO else f"{text[:MAX_ECHO]} ..."
 
 
 def _texts(value: Any, key: str) -> Iterator[tuple[str, str]]:

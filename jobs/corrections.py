@@ -56,7 +56,11 @@ class Corrections:
             return cut
         row = self._fusion.plain(cut.clip_id, caption)
         return replace(
-            cut, prompt_t2v=row["prompt_t2v"], prompt_i2v=row["prompt_i2v"], prompts=tuple(row["prompts"])
+            cut,
+            prompt_t2v=row["prompt_t2v"],
+            prompt_i2v=row["prompt_i2v"],
+            prompts=tuple(row["prompts"]),
+            prompts_missing=0,
         )
 
 

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 
 RATES = {"answers": "answers", "output_tokens": "tokens", "prompt_tokens": "prompt tokens"}
 """What is told as a rate, and its words."""
+WAITED = 0.25
+"""Share of a stage's time from which its waiting for frames is worth a word. Ours."""
+IDLE = 0.05
+"""Share of an engine's time up to which it counts as busy. Ours."""
 
 
 def said(flow: Mapping[str, float], wall_s: float) -> list[str]:
@@ -26,6 +30,24 @@ def said(flow: Mapping[str, float], wall_s: float) -> list[str]:
     if flow.get("answers") and flow.get("errors"):
         lines.append(f"{flow['errors']:.0f} of {flow['answers']:.0f} answers were errors")
     return lines
+
+
+def advice(label: str, flow: Mapping[str, float]) -> str:
+    """What would feed a stage's engine better, where it waited for frames too long; else empty.
+
+    An engine that knows its idle time and has none to speak of loses nothing by the waiting.
+    """
+    stage_s = flow.get("stage_s", 0.0)
+    if not flow.get("answers") or stage_s <= 0 or flow["frames_wait_s"] < WAITED * stage_s:
+        return ""
+    working_s = flow.get("busy_s", 0.0) + flow.get("idle_s", 0.0)
+    if working_s > 0 and flow["idle_s"] < IDLE * working_s:
+        return ""
+    waited = percent(flow["frames_wait_s"] / stage_s)
+    return (
+        f"{label} waited for frames {waited} of its time: more CPUs (stage.{label}.decoders),"
+        f" or frames that the proxy holds (stage.{label}.every_s = 1.0), would feed it better"
+    )
 
 
 def rate(value: float) -> str:

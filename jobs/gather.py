@@ -203,22 +203,23 @@ class Gather:
             yield Distribution(title, counted(labels), counted(labels[kept]), pool.name)
 
     def _labels(self, table: pa.Table) -> dict[str, np.ndarray]:
-        labels: dict[str, np.ndarray] = {}
+        labels: dict[str, np.ndarray] = {}  # of strings, where there are no rows too
         if set(COLUMNS) & set(table.column_names):
             concepts, _ = concepts_of(self.pools.concepts, table)
-            labels["Concept"] = np.array([category_of(concept) for concept in concepts.to_pylist()])
+            labels["Concept"] = np.array([category_of(concept) for concept in concepts.to_pylist()], str)
         labels["Duration"] = duration_labels(table.column("duration_s").to_numpy())
         labels["Aspect"] = np.array(
             [
                 "wide" if ratio > 1.05 else "tall" if ratio < 0.95 else "square"
                 for ratio in table.column("aspect_ratio").to_pylist()
-            ]
+            ],
+            str,
         )
         if "camera_motion" in table.column_names:
             said = table.column("camera_motion").to_pylist()
-            labels["Camera"] = np.array([motion_label(text) for text in said])
+            labels["Camera"] = np.array([motion_label(text) for text in said], str)
         names = {video: row["path"].rsplit("/", 1)[-1] for video, row in self.run.used.items()}
-        labels["Source"] = np.array([names[video] for video in table.column("video_id").to_pylist()])
+        labels["Source"] = np.array([names[video] for video in table.column("video_id").to_pylist()], str)
         return labels
 
     def _balances(self) -> Iterator[BalanceView]:

@@ -2,8 +2,9 @@
 
 CSV (with a header), JSON Lines or Parquet, by its suffix. Columns: `clip_id`; `verdict`, "good" or "bad"; and where
 known `reason` (a word, or several with a semicolon between), `inclusion` (the chance in (0, 1] with which the clip was
-drawn for review), `reviewer`. Other columns are not looked at, but for
-`side`: a row that says "picked" there is of no sample, and is refused.
+drawn for review), `reviewer`. Other columns are not looked at, but for `side`: a row that says "picked" there is of no
+sample, and is refused; and for `note` and `caption`: with one of them a row may do without a verdict, and is no label,
+as one that says "skip" is none.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Judgement:
 
 def read(path: Path) -> dict[str, Label]:
     """The labels by clip. ConfigError names the line of the first row that cannot be used."""
-    judgements = [_judgement(where, row) for where, row in rows_of(path)]
+    judgements = [_judgement(where, row) for where, row in rows_of(path) if not _says_none(row)]
     if not judgements:
         raise ConfigError(f"{path}: there is no label in it")
     by_clip: dict[str, list[Judgement]] = {}
@@ -59,7 +60,16 @@ def read(path: Path) -> dict[str, Label]:
 
 
 def rows_of(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The rows of a file, each with where it stands. ConfigError: it cannot be read, or is of another form."""
+    """The rows of a file, each with where it stands. ConfigError: it, or one of them, cannot be read."""
+    for where, row in rows_or_faults(path):
+        if isinstance(row, str):
+            raise ConfigError(f"{where}: {row}")
+        yield where, row
+
+
+def rows_or_faults(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
+    """The rows of a file, each with where it stands; in place of one that cannot be read, what is wrong with it.
+    ConfigError: the file cannot be read, or is of another form."""
     rows = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}.get(path.suffix.lower())
     if rows is None:
         raise ConfigError(f"{path}: labels are a .csv, .jsonl or .parquet file")
@@ -88,6 +98,12 @@ def _label(clip_id: str, ones: list[Judgement]) -> Label:
     return Label(clip_id, 2 * len(bad) >= len(ones), ones[0].inclusion, reasons)
 
 
+def _says_none(row: Mapping[str, Any]) -> bool:
+    """Whether a row is no label by itself: a skip, or a note or correction without a verdict."""
+    verdict = str(row.get("verdict") or "").strip().lower()
+    return verdict == "skip" or (not verdict and bool(row.get("note") or row.get("caption")))
+
+
 def _judgement(where: str, row: Mapping[str, Any]) -> Judgement:
     for name in ("clip_id", "verdict"):
         if not isinstance(row.get(name), str) or not row[name].strip():
@@ -110,40 +126,59 @@ def _judgement(where: str, row: Mapping[str, Any]) -> Judgement:
     )
 
 
-def _csv(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            for row in reader:
-                where = f"{path}, line {reader.line_num}"
-                if None in row:
-                    raise ConfigError(f"{where}: it has more fields than the header")
+def _csv(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        reader = csv.DictReader(file, strict=True)
+        try:
+            names = reader.fieldnames or ()
+        except csv.Error as error:
+            raise ConfigError(f"{path}: it is not CSV in UTF-8: {error}") from None
+        if not all(map(_whole, names)):
+            raise ConfigError(f"{path}: it is not CSV in UTF-8")
+        while True:
+            try:
+                row = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield f"{path}, line {reader.reader.line_num}", f"it is not CSV: {error}"
+                continue
+            where = f"{path}, line {reader.line_num}"
+            if None in row:
+                yield where, "it has more fields than the header"
+            elif not all(_whole(cell) for cell in row.values() if cell):
+                yield where, "it is not CSV in UTF-8"
+            else:
                 yield where, row
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: it is not CSV in UTF-8: {error}") from None
 
 
-def _jsonl(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _whole(text: str) -> bool:
+    """Whether every byte of it was UTF-8."""
     try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    yield f"{path}, line {number}", _object(f"{path}, line {number}", line)
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: it is not UTF-8: {error}") from None
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
-def _object(where: str, line: str) -> Mapping[str, Any]:
+def _jsonl(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
+    with path.open(encoding="utf-8", errors="surrogateescape") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                yield f"{path}, line {number}", _object(line)
+
+
+def _object(line: str) -> Mapping[str, Any] | str:
+    if not _whole(line):
+        return "it is not UTF-8"
     try:
         row = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ConfigError(f"{where}: it is not JSON: {error}") from None
-    if not isinstance(row, dict):
-        raise ConfigError(f"{where}: it is not a JSON object")
-    return row
+    except (ValueError, RecursionError) as error:
+        return f"it is not JSON: {error}"
+    return row if isinstance(row, dict) else "it is not a JSON object"
 
 
-def _parquet(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _parquet(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -6,25 +6,28 @@ import csv
 import io
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from captioner.pick import SHOT, Candidate, Picked, pick
+from captioner.pick import SHOT, Candidate, Picked, a_video, pick
+from captioner.policy import PolicyCaptioner
 from captioner.schema import loads
 from jobs.config import ConfigError
 from jobs.pools import Pools
 from jobs.review import Reviews
 from jobs.run import NotReady, Run
 from jobs.tables import measurements
+from pipeline.clip import CLIPS, Clip
 
-CONFIDENCE = {
-    **{name: f"{name}_confidence" for name in SHOT},
-    "camera_motion": "camera_confidence",
-    "expression": "expression_confidence",
-}
-"""By field of a caption, the column that says how sure its expert is; the expert's answer has the field's own name."""
-COLUMNS = ("vlm_caption", "concept_type", "concept_sub_type", *CONFIDENCE, *CONFIDENCE.values())
+FIELDS = (*SHOT, "camera_motion", "expression")
+"""Fields of a caption that experts know; the expert's answer is the column of that name."""
+SURE = (*(f"{name}_confidence" for name in SHOT), "camera_confidence", "expression_confidence")
+"""How sure they are."""
+COLUMNS = ("vlm_caption", "concept_type", "concept_sub_type", *FIELDS, *SURE, "expression_tracks")
+POLICY = PolicyCaptioner(camera_min=0.0, shot_min=0.0, expression_min=0.0)
+"""Whose word would stand if every expert were sure: one that measured another subject disagrees with nobody."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """First characters that make a formula of a cell (OWASP, CSV injection)."""
 
@@ -49,7 +52,7 @@ def candidates(run: Run, columns: Sequence[str]) -> Iterator[Candidate]:
     """Every clip with a model's caption, and what the experts say of it."""
     concepts = run.config.taxonomy()
     for batch in measurements(run, columns):
-        for row in batch.select(["clip_id", "video_id", *columns]).to_pylist():
+        for row in batch.select([*CLIPS.names, *columns]).to_pylist():
             if row["vlm_caption"] is not None:
                 concept = concepts.concept_of(row.get("concept_type"), row.get("concept_sub_type"))
                 yield Candidate(
@@ -58,12 +61,26 @@ def candidates(run: Run, columns: Sequence[str]) -> Iterator[Candidate]:
 
 
 def experts(row: Mapping[str, Any]) -> dict[str, tuple[str, float]]:
-    """What the experts say of a clip, and how surely."""
-    return {
-        name: (row[name], float(row[confidence]))
-        for name, confidence in CONFIDENCE.items()
-        if row.get(name) and row.get(confidence) is not None
-    }
+    """What the experts say of the subject that the model's caption speaks of, and how surely."""
+    said = {**dict.fromkeys(COLUMNS), **row}
+    # claims are compared, and those are read in both languages
+    model = {"vlm_caption": row["vlm_caption"], "vlm_engine": "", "vlm_language": "en"}
+    upstream = {"vlm": model, **dict.fromkeys(("camera", "shot", "expression"), said)}
+    clip = Clip(**{name: row[name] for name in CLIPS.names}, upstream=upstream)
+    sources = POLICY.measure(None, clip, None)["caption_sources"]
+    named = ((one["field"].rsplit(".", 1)[-1], one["confidence"]) for one in sources)
+    return {name: (said[name], float(sure)) for name, sure in named if sure is not None}
+
+
+def told(found: Sequence[Picked], most: int, to: Path) -> Iterator[str]:
+    """What was picked, in a few lines: of how many videos, and why not otherwise."""
+    videos = Counter(one.video_id for one in found)
+    yield f"{len(found):,} clips of {len(videos):,} videos: {to}"
+    largest = max(videos.values(), default=0)
+    if largest > a_video(most):
+        yield f"{largest:,} of them are of one video: too few others have clips on which experts and model disagree"
+    if len(found) < most:
+        yield f"fewer than {most:,}: on no other clip do experts and model disagree, or people have seen it"
 
 
 def write(found: Sequence[Picked], to: Path) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs import charts
-from jobs.flow import said
+from jobs.flow import advice, said
 from jobs.words import (
     EXPLAINED,
     bytes_text,
@@ -73,7 +73,7 @@ class ShardView:
     bytes: int
     buckets: tuple[tuple[str, int, float], ...]
     lacking: Mapping[str, int] = field(default_factory=dict)
-    """By text that the run makes, the rows that have none."""
+    """By text that the run makes, the rows that have none; of `prompts`, those that lack some."""
 
 
 @dataclass(frozen=True)
@@ -451,5 +451,5 @@ def _work(label: str, sittings: Sequence[Timing]) -> Work:
         RATED.get(key, ""),
         float(counts[key]),
         float(counts["video_s"]),
-        tuple(said(flow, wall_s)),
+        tuple(line for line in (*said(flow, wall_s), advice(label, flow)) if line),
     )

@@ -12,7 +12,8 @@ from jobs.config import ConfigError
 from jobs.pools import Pools
 from jobs.progress import printable
 from jobs.review import Review, Reviews, Standing
-from jobs.review_labels import read_labels, write_labels
+from jobs.review_labels import names_of, read_labels, write_labels
+from jobs.review_tasks import write_tasks
 from jobs.run import Run
 from jobs.truth import write_truth
 from review import plan as plans
@@ -92,6 +93,8 @@ class Asked:
     seed: int | None = None
     anew: bool = False
     clips: Path | None = None
+    several: bool = False
+    """More than one person is to review."""
 
     def settings(self, pool: str, seed: int) -> Settings:
         """The plan's settings. ConfigError: a value makes no sense."""
@@ -105,6 +108,7 @@ class Asked:
                 power=plain.power if self.power is None else self.power,
                 most_strata=plain.most_strata if self.strata is None else self.strata,
                 readers=plain.readers if self.readers is None else self.readers,
+                double_ratio=plans.DOUBLE if self.several else None,
                 rule=self.rule or plain.rule,
                 seed=seed if self.seed is None else self.seed,
             )
@@ -187,10 +191,22 @@ def conclude(run: Run, gate: Gate, pool: str | None) -> tuple[Answer, Standing]:
     return found, reviews.standing(gate, named)
 
 
-def exported(run: Run, gate: Gate | None, pool: str | None, file: Path, truth: bool = False) -> str:
+def exported(
+    run: Run,
+    gate: Gate | None,
+    pool: str | None,
+    file: Path,
+    truth: bool = False,
+    previews: Path | None = None,
+) -> str:
     """Writes a review's verdicts (`truth`: the captions that it makes true) to a file; a sentence about it."""
+    tasks = file.suffix == ".json" and not truth
+    if previews is not None and not tasks:
+        raise ConfigError(f"--previews is for the tasks of Label Studio, a .json file: not for {file}")
     reviews = Reviews(Pools(run))
     review = reviews.one(gate, pool)
+    if tasks:
+        return write_tasks(run, review, file, previews)
     if truth:
         found = write_truth(reviews, review, file)
         confirmed = len(found.rows) - found.corrected
@@ -198,14 +214,15 @@ def exported(run: Run, gate: Gate | None, pool: str | None, file: Path, truth: b
             f"; {found.outdated} called good are left out: captions were made anew" if found.outdated else ""
         )
         return f"{file}: {found.corrected} captions corrected and {confirmed} confirmed{late}"
-    return f"{file}: {write_labels(review, file)} verdicts of {review.folder.name}"
+    return f"{file}: {write_labels(review, file)} of {review.folder.name}"
 
 
 def imported(
-    run: Run, gate: Gate | None, pool: str | None, file: Path, reviewer: str
+    run: Run, gate: Gate | None, pool: str | None, file: Path, reviewers: Sequence[str]
 ) -> tuple[list[str], bool]:
     """Takes a file's verdicts into a review; sentences about it, and whether a row was refused."""
-    found = read_labels(Reviews(Pools(run)).one(gate, pool), file, reviewer, time.time())
+    names = names_of(reviewers)
+    found = read_labels(Reviews(Pools(run)).one(gate, pool), file, names, time.time())
     return [
         *map(printable, found.refused),
         f"{found.taken} taken, {found.known} there already, {len(found.refused)} refused",

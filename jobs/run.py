@@ -398,6 +398,8 @@ class Run:
                 self._forget()
                 self._found.clear()
                 self._note_times(label, time.monotonic() - began, notes)
+        if advice := flow.advice(label, flowed):
+            self.progress.say(f"rushes: {advice}")
 
     def _note_times(self, label: str, wall_s: float, notes: Sequence[Done]) -> None:
         """Adds a step's timings to `timings/`: the one place of a run where clocks show."""

@@ -121,9 +121,12 @@ class Shards:
         self.run.store.put_text(f"{folder}/{MANIFEST}", manifest.to_json().decode())
         self._sweep(folder, {file.path for file in files})
         if lacking := self.lacking(manifest):
-            listed = ", ".join(f"{count:,} without a {text}" for text, count in lacking.items())
+            some = {"prompts": "without some of their prompts"}
+            listed = ", ".join(
+                f"{count:,} {some.get(text, f'without a {text}')}" for text, count in lacking.items()
+            )
             rows = manifest.totals["rows"]
-            self.run.progress.warn(f"rushes: {folder}: of {rows:,} clips, {listed} (null in the shards)")
+            self.run.progress.warn(f"rushes: {folder}: of {rows:,} clips, {listed}")
 
     def _mark(self, recipe: Recipe, gates: Mapping[str, Standing]) -> None:
         """Makes the manifest of shards that were written before say what the gates say of them now. Shards of another
@@ -144,10 +147,11 @@ class Shards:
             self.run.store.put_text(f"shards/{recipe.name}/{MANIFEST}", marked.to_json().decode())
 
     def _nulls(self, plan: Plan) -> dict[str, int]:
-        """By text that a trainer may want, the clips in the shards that have none."""
+        """By text that a trainer may want, the clips in the shards that have none; of `prompts`, that lack some."""
         failed = {failure.item for entry in self.entries(plan) for failure in entry.failures}
         cuts = [cut for one in plan.units for cut in one.cuts if cut.clip_id not in failed]
-        return {name: sum(getattr(cut, name) is None for cut in cuts) for name in TEXTS}
+        nulls = {name: sum(getattr(cut, name) is None for cut in cuts) for name in TEXTS}
+        return nulls | {"prompts": sum(cut.prompts_missing > 0 for cut in cuts)}
 
     def lacking(self, manifest: Manifest) -> dict[str, int]:
         """Of the texts that the run's stages make, the rows that have none: nothing was said of them, or it failed."""
@@ -244,6 +248,7 @@ class Shards:
                 prompt_t2v=row.get("prompt_t2v"),
                 prompt_i2v=row.get("prompt_i2v"),
                 prompts=None if row.get("prompts") is None else tuple(row["prompts"]),
+                prompts_missing=len(row.get("prompts_missing") or ()),
             )
             yield self._corrections.applied(measured)
 

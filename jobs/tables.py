@@ -71,6 +71,8 @@ def _joined(
                 f"{one.step} does not have the rows of the clips table: delete it and annotate again"
             )
         failed[number] = pc.is_valid(annotation.column("error_reason")).to_numpy(zero_copy_only=False)
+        if failed[number].any():  # what a stage knows of a clip that it failed for is no measurement
+            annotation = annotation.take(pa.array(np.arange(table.num_rows), mask=failed[number]))
         for name in names:
             table = table.append_column(annotation.schema.field(name), annotation.column(name))
     return table.append_column(

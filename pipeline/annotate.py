@@ -20,6 +20,9 @@ from pipeline.sources import Fetcher
 from pipeline.stage import ClipError, FrameBatch, FrameSpec, Row, Stage, StageDied
 from pipeline.store import Entry, Failure, Store
 
+Answers = dict[str, Row | ClipError]
+"""What a stage says of clips, by clip id."""
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -88,7 +91,7 @@ class Annotate:
         clock: dict[str, float] = {}
         kept = self.kept(unit, todo)
         before = {planned.stage.name: self.before(unit, planned) for planned in todo}
-        rows: dict[str, dict[str, Row | ClipError]] = {planned.stage.name: {} for planned in todo}
+        rows: dict[str, Answers] = {planned.stage.name: {} for planned in todo}
         for clip in clips:
             yield clip.clip_id
             frames.forget()
@@ -101,8 +104,7 @@ class Annotate:
                         planned.stage, state.models[name], clip, frames, known, poison, before[name]
                     )
                     clock[name] = clock.get(name, 0.0) + time.thread_time() - frames.seconds - began
-                if not isinstance(answer, ClipError):
-                    known.setdefault(name, {})[clip.clip_id] = answer
+                known.setdefault(name, {})[clip.clip_id] = answer
         failed = 0
         for planned in todo:
             failed += self.commit(planned, unit, clips, kept[planned.stage.name], rows[planned.stage.name])
@@ -110,36 +112,50 @@ class Annotate:
         seconds = sum(clip.duration_s for clip in clips)
         yield Done({"clips": len(clips), "video_s": seconds, "failed": failed}, clock)
 
-    def known(self, unit: Unit, todo: Sequence[Planned]) -> dict[str, dict[str, Row]]:
-        """Rows of stages that are done already and that a stage of `todo` requires."""
-        wanted = {name for planned in todo for name in planned.stage.requires} - {p.stage.name for p in todo}
+    def known(self, unit: Unit, todo: Sequence[Planned]) -> dict[str, Answers]:
+        """Answers of stages that are done already and that a stage of `todo` requires; on a retry, the last ones of
+        `todo` too."""
+        wanted = {name for planned in todo for name in planned.stage.requires}
+        own = {planned.stage.name for planned in todo}
+        wanted = wanted | own if unit.retry else wanted - own
         return {
-            planned.stage.name: self._rows(planned, unit)
+            planned.stage.name: self._answers(planned, unit)
             for planned in (*self.read, *self.stages)
             if planned.stage.name in wanted
         }
 
     def kept(self, unit: Unit, todo: Sequence[Planned]) -> dict[str, dict[str, Row]]:
-        """On a retry, the rows of each stage that did not fail the last time."""
+        """On a retry, the rows of each stage that neither failed nor lacked anything the last time."""
         if not unit.retry:
             return {planned.stage.name: {} for planned in todo}
-        return {planned.stage.name: self._rows(planned, unit) for planned in todo}
+        kept: dict[str, dict[str, Row]] = {}
+        for planned in todo:
+            again = self.before(unit, planned)
+            answers = self._answers(planned, unit).items()
+            kept[planned.stage.name] = {
+                clip_id: answer
+                for clip_id, answer in answers
+                if clip_id not in again and not isinstance(answer, ClipError)
+            }
+        return kept
 
     def before(self, unit: Unit, planned: Planned) -> dict[str, Failure]:
-        """On a retry, what failed the last time, by clip id."""
+        """On a retry, what failed or was lacking the last time, by clip id."""
         entry = self.store.entry(planned.step, unit.name) if unit.retry else None
-        return {failure.item: failure for failure in entry.failures} if entry is not None else {}
+        return {one.item: one for one in (*entry.failures, *entry.partial)} if entry is not None else {}
 
-    def _rows(self, planned: Planned, unit: Unit) -> dict[str, Row]:
+    def _answers(self, planned: Planned, unit: Unit) -> Answers:
+        """What the ledger has of a stage, by clip id."""
         entry = self.store.entry(planned.step, unit.name)
         if entry is None:
             return {}
         names, output = planned.stage.columns.names, entry.outputs[0]
-        return {
-            row["clip_id"]: {name: row[name] for name in names}
-            for row in self.store.table(output.path, sha256=output.sha256).to_pylist()
-            if row["error_reason"] is None
-        }
+        answers: Answers = {}
+        for row in self.store.table(output.path, sha256=output.sha256).to_pylist():
+            own = {name: row[name] for name in names}
+            reason = row["error_reason"]
+            answers[row["clip_id"]] = own if reason is None else ClipError(row["error"], Reason(reason), own)
+        return answers
 
     def commit(
         self,
@@ -151,24 +167,28 @@ class Annotate:
     ) -> int:
         """Writes one stage's annotation of the unit; gives the number of failed rows."""
         last = self.store.last(planned.step, unit.name, unit.retry)
-        plain, failures = [], []
+        plain: list[dict[str, Any]] = []
+        failures: list[Failure] = []
+        partial: list[Failure] = []
+
+        def noted(clip: Clip, error: ClipError) -> Failure:
+            return Failure(clip.clip_id, planned.stage.name, str(error.reason), error.message, last.attempt)
+
         for clip in clips:
             answer = kept.get(clip.clip_id) or rows[clip.clip_id]
             if isinstance(answer, ClipError):
-                failures.append(
-                    Failure(
-                        clip.clip_id, planned.stage.name, str(answer.reason), answer.message, last.attempt
-                    )
-                )
-                plain.append(
-                    {"clip_id": clip.clip_id, "error_reason": str(answer.reason), "error": answer.message}
-                )
+                failures.append(noted(clip, answer))
+                error = {"error_reason": str(answer.reason), "error": answer.message}
+                plain.append({**answer.known, "clip_id": clip.clip_id, **error})
             else:
                 plain.append({"clip_id": clip.clip_id, **answer})
+                lack = planned.stage.lacks(answer)
+                partial += [noted(clip, lack)] if lack is not None else []
         table = pa.Table.from_pylist(plain, schema=schema(planned.stage))
         output = self.store.put_table(f"{planned.step}/{unit.name}{last.suffix}.parquet", table)
         counts = {"clips": len(clips), "failed": len(failures)}
-        self.store.record(Entry(planned.step, unit.name, (output,), counts, tuple(failures)))
+        entry = Entry(planned.step, unit.name, (output,), counts, tuple(failures), tuple(partial))
+        self.store.record(entry)
         return len(failures)
 
 
@@ -177,7 +197,7 @@ def _answer(
     model: Any,
     clip: Clip,
     frames: Frames,
-    known: Mapping[str, Mapping[str, Row]],
+    known: Mapping[str, Mapping[str, Row | ClipError]],
     poison: Mapping[str, int],
     before: Mapping[str, Failure],
 ) -> Row | ClipError:
@@ -204,7 +224,7 @@ def shown_to(
     stage: Stage,
     clip: Clip,
     frames: Frames,
-    known: Mapping[str, Mapping[str, Row]],
+    known: Mapping[str, Mapping[str, Row | ClipError]],
     poison: Mapping[str, int],
     before: Mapping[str, Failure],
 ) -> tuple[Clip, FrameBatch | None] | ClipError:
@@ -226,13 +246,19 @@ def shown_to(
     return dataclasses.replace(clip, upstream=upstream, attempt=attempt, failed=failed), shown
 
 
-def _upstream(stage: Stage, clip: Clip, known: Mapping[str, Mapping[str, Row]]) -> dict[str, Row]:
-    rows = {}
+def _upstream(stage: Stage, clip: Clip, known: Mapping[str, Mapping[str, Row | ClipError]]) -> dict[str, Row]:
+    rows: dict[str, Row] = {}
     for name in stage.requires:
-        row = known.get(name, {}).get(clip.clip_id)
-        if row is None:
-            raise ClipError(f"{stage.name} needs the columns of {name}, which failed for this clip")
-        rows[name] = row
+        answer = known.get(name, {}).get(clip.clip_id)
+        if answer is None or isinstance(answer, ClipError):
+            columns = stage.fallen(name, answer.known) if answer is not None else {}
+            raise ClipError(
+                f"{stage.name} needs the columns of {name}, which failed for this clip", known=columns
+            )
+        rows[name] = answer
+    last = known.get(stage.name, {}).get(clip.clip_id)
+    if last is not None:
+        rows[stage.name] = last.known if isinstance(last, ClipError) else last
     return rows
 
 

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -125,6 +125,18 @@ def cpus() -> int:
     if ray is None or not ray.is_initialized():
         return 1
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def room(gpus: float, nodes: Sequence[Mapping[str, float]] | None = None) -> int:
+    """CPUs for each worker with such a share of a GPU, on any node that holds as many of them as it has GPUs for.
+
+    `nodes` are their resources; by default those of the Ray that this process is connected to.
+    """
+    if nodes is None:
+        nodes = [node["Resources"] for node in sys.modules["ray"].nodes() if node["Alive"]]
+    fit = [node for node in nodes if node.get("CPU", 0) >= 1 and node.get("GPU", 0) >= gpus]
+    workers = [max(1, int(node.get("GPU", 0) / gpus)) if gpus else 1 for node in fit]
+    return min((int(node["CPU"]) // held for node, held in zip(fit, workers, strict=True)), default=1)
 
 
 def lost(ray: Any) -> str:

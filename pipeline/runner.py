@@ -56,7 +56,8 @@ class Task(Protocol[V]):
     """One step of a run, picklable: what a worker loads once, and what it does with a unit.
 
     A task may also have `cpus` (int, else 1), `gpus` (float, else 0) and `python` (an interpreter's path, else that of
-    the command): what a worker of it needs on Ray (`actor_options`).
+    the command): what a worker of it needs on Ray (`actor_options`); and `fitted`, which gives it as it is done by
+    workers with so many CPUs each.
     """
 
     @property
@@ -135,6 +136,7 @@ class Deaths:
 
 def _run_here(task: Task[U], units: Sequence[U], observe: Callable[[U, Done], None]) -> None:
     """Does the units in this process, in order; what was opened is opened anew when it is spent."""
+    task = fitted(task, len(os.sched_getaffinity(0)))
     deaths = Deaths()
     waiting = deque(units)
     state = task.open()
@@ -191,6 +193,12 @@ class Worker:
             close(state)
 
 
+def fitted(task: Task[U], cpus: int) -> Task[U]:
+    """The task as workers with so many CPUs each do it."""
+    fit: Callable[[int], Task[U]] = getattr(task, "fitted", lambda _: task)
+    return fit(max(1, cpus))
+
+
 def actor_options(task: Task[Any], most_cpus: int) -> dict[str, Any]:
     """What Ray is asked for a worker of this task: CPUs, as far as there are so many, GPUs, and an interpreter."""
     cpus = max(1, min(getattr(task, "cpus", 1), most_cpus))
@@ -232,7 +240,7 @@ class _RayRun(Generic[U]):
     def __init__(
         self, task: Task[U], units: Sequence[U], pool: Pool, observe: Callable[[U, Done], None]
     ) -> None:
-        from pipeline.cluster import connect, cpus, lost
+        from pipeline.cluster import connect, cpus, lost, room
 
         self._lost = lost
         self._ray = connect(pool.ray_address, pool.workers or len(os.sched_getaffinity(0)))
@@ -243,11 +251,13 @@ class _RayRun(Generic[U]):
             faults.NodeDiedError,
             faults.ObjectLostError,
         )
-        self._task = task
         self._silence_s = pool.silence_s
         self._waiting = deque(units)
         self._cpus = cpus()
         self._workers = min(pool.workers or self._cpus, len(units))
+        gpus = getattr(task, "gpus", 0)
+        share = room(gpus) if gpus else min(room(0), self._cpus // self._workers)
+        self._task = fitted(task, share)
         self._observe = observe
         self._deaths = Deaths()
         self._stillborn = 0

@@ -43,6 +43,8 @@ class Cut:
     prompt_t2v: str | None = None
     prompt_i2v: str | None = None
     prompts: tuple[Mapping[str, Any], ...] | None = None
+    prompts_missing: int = 0
+    """Prompts that were asked for and not written."""
 
 
 @dataclass(frozen=True)

@@ -281,7 +281,8 @@ class Manifest:
     """What people's review says of the pool, by gate: pass, fail, not_enough, stale (of another state of the run) or
     absent; empty in a manifest of format 1.0, which did not say."""
     nulls: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    """By column of TEXTS, the rows that have none; empty in a manifest of format 1.0, which did not say."""
+    """By column of TEXTS, the rows that have none, and under `prompts` those that lack some of theirs; empty in a
+    manifest of format 1.0, which did not say."""
     judged: Mapping[str, Judged] = dataclasses.field(default_factory=dict)
     """By gate, for those whose word comes from a sample."""
 

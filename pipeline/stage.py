@@ -125,7 +125,7 @@ class Stage(ABC):
     @property
     def decoders(self) -> int:
         """Threads that make frames for one worker of a stage that streams, each with a decoding process of its own; on
-        Ray each is a CPU."""
+        Ray each is a CPU. 0: as many as the machine has CPUs left (pipeline.stream)."""
         return 1
 
     @property

@@ -253,6 +253,8 @@ class Entry:
     outputs: tuple[Output, ...] = ()
     counts: Mapping[str, float] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
+    partial: tuple[Failure, ...] = ()
+    """What items lack that are done all the same: a retry does them again, and nothing else counts them as failed."""
 
     def to_json(self) -> bytes:
         """Its one canonical text, with a digest over all the rest: nothing else would tell of damage to its counts."""
@@ -263,6 +265,8 @@ class Entry:
             "counts": dict(self.counts),
             "failures": [vars(failure) for failure in self.failures],
         }
+        if self.partial:
+            plain["partial"] = [vars(lack) for lack in self.partial]
         return _canonical(plain | {"digest": hashlib.sha256(_canonical(plain)).hexdigest()})
 
     @classmethod
@@ -275,6 +279,7 @@ class Entry:
             outputs=tuple(Output(**output) for output in plain["outputs"]),
             counts=plain["counts"],
             failures=tuple(Failure(**failure) for failure in plain["failures"]),
+            partial=tuple(Failure(**lack) for lack in plain.get("partial", ())),
         )
         if entry.to_json() != data:
             raise ValueError("the entry's digest does not fit")
@@ -430,7 +435,7 @@ class Store:
         entry = self.entry(step, unit) if retry else None
         if entry is None:
             return Last()
-        attempts = 1 + max((failure.attempts for failure in entry.failures), default=0)
+        attempts = 1 + max((one.attempts for one in (*entry.failures, *entry.partial)), default=0)
         return Last(entry.outputs, frozenset(failure.item for failure in entry.failures), attempts)
 
     def table(self, path: str, columns: Sequence[str] | None = None, sha256: str | None = None) -> pa.Table:

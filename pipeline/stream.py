@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
@@ -27,6 +27,8 @@ from pipeline.store import Failure
 
 FRAMES_AHEAD = 16
 """Clips whose frames are ready before the stage asks for them: the bound on memory beside its window. Ours."""
+MOST_DECODERS = 16
+"""Of a worker whose stage leaves their number open: one for each clip that is ready ahead. Ours."""
 LINE_CLIPS = (256, 4_096)
 """Fewest and most clips of the parts that flow as one line, about: the engine runs empty once in so many. Ours."""
 LINES = 32
@@ -96,7 +98,7 @@ class Page:
     clips: Sequence[Clip]
     kept: Mapping[str, Row]
     before: Mapping[str, Failure]
-    known: Mapping[str, Mapping[str, Row]]
+    known: Mapping[str, Mapping[str, Row | ClipError]]
     rows: dict[str, Row | ClipError] = field(default_factory=dict)
 
     @property
@@ -114,6 +116,8 @@ class Stream:
 
     annotate: Annotate
     """With that one stage."""
+    decoders: int = 0
+    """Threads that make frames for one worker, where the stage leaves their number open."""
 
     @property
     def planned(self) -> Planned:
@@ -130,7 +134,11 @@ class Stream:
 
     @property
     def cpus(self) -> int:
-        return self.planned.stage.decoders
+        return self.planned.stage.decoders or self.decoders or 1
+
+    def fitted(self, cpus: int) -> Stream:
+        """With as many decoders as a worker that has so many CPUs can use: one CPU is left to its engine."""
+        return replace(self, decoders=max(1, min(MOST_DECODERS, cpus - 1)))
 
     @property
     def python(self) -> str:

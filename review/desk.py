@@ -12,7 +12,7 @@ from typing import Any
 from review.footage import Order
 from review.plan import Plan
 from review.previews import About
-from review.reasons import REASONS, Gate
+from review.reasons import OTHER, REASONS, Gate
 from review.store import Event, ReviewStore
 
 AHEAD = 3
@@ -212,8 +212,11 @@ class Desk:
             raise Refused(f"the reasons of this gate are {', '.join(known)}")
         if verdict == "bad" and not reasons:
             raise Refused("a bad verdict needs a reason")
-        seconds = float(looked_s) if isinstance(looked_s, int | float) else -1.0
-        shown_at = made_at - seconds if 0 <= seconds < 86_400 else None
+        if verdict == "bad" and OTHER in reasons and not self.store.own(item_id, reviewer).note:
+            raise Refused("say in a note what else is wrong")
+        shown_at = None
+        if isinstance(looked_s, int | float) and 0 <= looked_s < 86_400:
+            shown_at = made_at - looked_s
         chosen = tuple(reason for reason in known if reason in reasons) if verdict == "bad" else ()
         return Event(client_id, item_id, reviewer, "verdict", made_at, shown_at, verdict, chosen)
 

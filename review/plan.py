@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pipeline.tuning import fewest_labels
-from review.exact import Size, chance, powerful, smallest
+from review.exact import ROUNDING, Size, chance, powerful, smallest
 from review.reasons import Gate
 
 FORMAT = 1
@@ -36,6 +36,8 @@ ROOM = 2.0
 NOTICED = 0.5
 """Of the planted faults, the part that readers must notice for a pass: of nine, who notices four of five as a rule does
 so with a chance of 0.98, and who notices one of four with a chance of 0.05. Ours."""
+DOUBLE = 0.2
+"""Items that two people read whatever the first one says, where two read at all. Ours."""
 SMALL = 0.8
 """Where the size of the pool saves more than this leaves, it is sampled as one stratum, for an exact bound. Ours."""
 
@@ -65,8 +67,9 @@ class Settings:
     most_strata: int = 6
     planted_ratio: float = 0.1
     """Items with a planted fault, as a ratio of n; a tenth, after the usual practice of gold items."""
-    double_ratio: float = 0.2
-    """Items that two people read whatever the first one says."""
+    double_ratio: float | None = None
+    """Items that two people read whatever the first one says; None: DOUBLE, and with one reader none, whom nobody
+    could settle them with."""
     rejected_ratio: float = 0.2
     """Clips that the rules reject, as a ratio of n: what they say tunes thresholds, and never the gate."""
     noticed_ratio: float = NOTICED
@@ -93,6 +96,13 @@ class Settings:
     def allowed(self) -> float:
         """The limit, the paper's where none is given."""
         return self.limit if self.limit is not None else PAPER[self.gate][1]
+
+    @property
+    def twice(self) -> float:
+        """The share of items that two people read whatever the first one says."""
+        if self.double_ratio is not None:
+            return self.double_ratio
+        return DOUBLE if self.readers > 1 else 0.0
 
     @property
     def likely(self) -> float:
@@ -124,23 +134,46 @@ def size(settings: Settings, population: int) -> Sizing:
         best = Size(fewest_labels(limit, allowed), allowed)
     by_rate = math.ceil(rate * population)
     none_bad = smallest(limit, 0, population)
-    notes = [
-        f"{rate:.2%} of {population:,} clips would be {by_rate:,}; to conclude that at most {limit:.3g} are bad takes"
-        f" {none_bad:,} without a bad one",
-        f"{best.n:,} with at most {best.accepted} bad: a pool of which {settings.likely:.3g} is bad then passes with"
-        f" a chance of {chance(best, settings.likely, population if one else None):.2f}",
-    ]
-    n = best.n
+    n = max(math.ceil(ROOM * best.n) if settings.rule == "sequential" else best.n, by_rate)
+    n = min(n if settings.n is None else settings.n, population)
+    if n == population:
+        notes = [_whole(limit, population)]
+    else:
+        likely = settings.likely
+        if one:  # of a small pool, no more than its limit lets pass
+            likely = min(likely, math.floor(limit * population + ROUNDING) / population)
+        passing = chance(best, likely, population if one else None)
+        notes = [
+            f"{_percent(rate)} of {population:,} clips would be {by_rate:,}; to conclude that at most {_percent(limit)}"
+            f" are bad takes {_clips(none_bad or population)} without a bad one",
+            f"{_clips(best.n)} with at most {best.accepted} bad: a pool of which {_percent(likely)} is bad then passes"
+            f" with a chance of {_percent(passing)}",
+        ]
     if settings.rule == "sequential":
-        n = math.ceil(ROOM * n)
         notes.append(f"sequential: up to {n:,}, and as few as the evidence takes")
-    n = max(n, by_rate)
     if settings.n is not None:
-        n = settings.n
-        notes.append(f"n was given: {n:,}")
-        if none_bad is None or n < none_bad:
+        notes.append(f"n was given: {settings.n:,}")
+        if n < population and (none_bad is None or n < none_bad):
             notes.append("so few cannot conclude, whatever is found")
-    return Sizing(min(n, population), one, tuple(notes))
+    if not settings.twice:
+        notes.append("nothing is read twice: how far readers agree is not measured")
+    return Sizing(n, one, tuple(notes))
+
+
+def _whole(limit: float, population: int) -> str:
+    """What a sample of everything can say."""
+    most = math.floor(limit * population + ROUNDING)
+    read = "the only clip is read" if population == 1 else f"all {population:,} clips are read"
+    bad = "none is" if not most else f"at most {most:,} {'is' if most == 1 else 'are'}"
+    return f"{read}: it passes when {bad} bad"
+
+
+def _clips(count: int) -> str:
+    return "1 clip" if count == 1 else f"{count:,} clips"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
 
 
 @dataclass(frozen=True)

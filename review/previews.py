@@ -214,6 +214,16 @@ class _Strip:
         )
 
 
+def held_picture(picture: Path, film: Path) -> None:
+    """Writes a film of one second that shows a picture, for players of films alone."""
+    import cv2
+
+    image = np.asarray(cv2.cvtColor(cv2.imread(str(picture)), cv2.COLOR_BGR2RGB), np.uint8)
+    height, width = (side - side % 2 for side in image.shape[:2])
+    with _Film(film, width, height, np.array([0.0, 1.0])) as made:
+        made.add(image)
+
+
 def _small(picture: Picture) -> Picture:
     """The picture with STILL_PX on its shorter side, never enlarged."""
     import cv2

@@ -35,7 +35,9 @@ _LOOK = {
     "ugly": "Not worth showing to a model",
     "shaky": "Shaky or abrupt camera",
 }
-_OTHER = {"other": "Something else: say so in a note"}
+OTHER = "other"
+"""The reason that a note explains."""
+_OTHER = {OTHER: "Something else: say so in a note"}
 
 REASONS: dict[Gate, dict[str, str]] = {
     "source": _PICTURE | _OVERLAY | {"unwanted": "Not the kind of video that is wanted"} | _OTHER,

@@ -118,7 +118,7 @@ def _item(
     settings: Settings, clip_id: str, side: Side, stratum: str, inclusion: float, plant: Plant | None = None
 ) -> Item:
     name = item_id(settings.gate, settings.pool, settings.seed, clip_id, plant.kind if plant else side)
-    double = unit("double", settings.seed, name) < settings.double_ratio
+    double = unit("double", settings.seed, name) < settings.twice
     return Item(name, clip_id, stratum, inclusion, side, plant, double)
 
 

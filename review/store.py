@@ -7,6 +7,7 @@ server killed at any moment goes on where it was. Clocks are arguments: seconds 
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
@@ -249,20 +250,23 @@ class ReviewStore:
         return before
 
     def _insert(self, event: Event) -> int:
-        cursor = self._db.execute(
-            f"INSERT INTO events ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                event.client_id,
-                event.item_id,
-                event.reviewer,
-                event.kind,
-                event.verdict,
-                json.dumps(event.reasons, ensure_ascii=False),
-                json.dumps(dict(event.fields), ensure_ascii=False, allow_nan=False),
-                event.shown_at,
-                event.made_at,
-            ),
+        row = (
+            event.client_id,
+            event.item_id,
+            event.reviewer,
+            event.kind,
+            event.verdict,
+            json.dumps(event.reasons, ensure_ascii=False),
+            json.dumps(dict(event.fields), ensure_ascii=False, allow_nan=False),
+            event.shown_at,
+            event.made_at,
         )
+        try:
+            cursor = self._db.execute(
+                f"INSERT INTO events ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row
+            )
+        except sqlite3.IntegrityError as error:
+            raise ReviewError(f"the verdicts do not take this event: {error}") from error
         seq = cursor.lastrowid
         assert seq is not None  # the insert was done
         return seq
@@ -285,6 +289,9 @@ class ReviewStore:
             raise ReviewError("the plan has no such item")
         if not event.client_id or not event.reviewer.strip():
             raise ReviewError("an event needs a client_id and a reviewer")
+        times = [time for time in (event.made_at, event.shown_at) if time is not None]
+        if not all(math.isfinite(time) and time >= 0 for time in times):
+            raise ReviewError("an event's times are seconds since 1970")
         if (event.kind == "verdict") != (event.verdict is not None):
             raise ReviewError("a verdict is good, bad or skip, and only an event of that kind has one")
         if event.reasons and event.verdict != "bad":

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from captioner.engines.pictures import fitted, metadata
+from captioner.engines.pictures import fitted, metadata, paired
 from captioner.generate import Answer, Finish, Prompt
 from captioner.schema import clean
 from pipeline.stage import FrameBatch
@@ -66,7 +66,7 @@ def asked_of(settings: ServerSettings, prompt: Prompt) -> dict[str, Any]:
     if prompt.schema is not None:
         asked |= _guided(settings.guide, prompt.schema)
     if settings.frame_times and settings.frames_as == "video" and prompt.frames is not None:
-        times = metadata(prompt.frames.times_s, prompt.fps)
+        times = metadata(paired(prompt.frames.images, prompt.frames.times_s)[1], prompt.fps)
         kept = ("fps", "total_num_frames", "duration", "frames_indices", "do_sample_frames")
         asked["media_io_kwargs"] = {"video": {name: times[name] for name in kept}}
     return asked
@@ -74,9 +74,11 @@ def asked_of(settings: ServerSettings, prompt: Prompt) -> dict[str, Any]:
 
 def _shown(settings: ServerSettings, frames: FrameBatch) -> list[dict[str, Any]]:
     """The frames as parts of a message."""
-    images = fitted(frames.images, settings.frame_px, FACTOR)
+    video = settings.frames_as == "video"
+    shown, _ = paired(frames.images, frames.times_s) if video else (frames.images, None)
+    images = fitted(shown, settings.frame_px, FACTOR)
     jpegs = [base64.b64encode(_jpeg(one, settings.jpeg_quality)).decode() for one in images]
-    if settings.frames_as == "video":
+    if video:
         return [{"type": "video_url", "video_url": {"url": "data:video/jpeg;base64," + ",".join(jpegs)}}]
     return [{"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{one}"}} for one in jpegs]
 

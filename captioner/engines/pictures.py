@@ -10,6 +10,10 @@ import numpy.typing as npt
 
 Frames = npt.NDArray[np.uint8]
 """(n, height, width, 3) RGB."""
+Times = npt.NDArray[np.float64]
+"""(n,) seconds."""
+LONE_S = 0.1
+"""From a lone frame to its copy. Ours."""
 
 
 def fitted(images: Frames, frame_px: int, factor: int) -> Frames:
@@ -40,7 +44,14 @@ def size(height: int, width: int, frame_px: int, factor: int) -> tuple[int, int]
     return h * factor, w * factor
 
 
-def metadata(times_s: npt.NDArray[np.float64], fps: float) -> dict[str, Any]:
+def paired(images: Frames, times_s: Times) -> tuple[Frames, Times]:
+    """The frames of a video with their times; a lone one twice, as Qwen3-VL's processor wants a pair."""
+    if len(images) != 1:
+        return images, times_s
+    return np.repeat(images, 2, axis=0), np.append(times_s, times_s + LONE_S)
+
+
+def metadata(times_s: Times, fps: float) -> dict[str, Any]:
     """What Qwen-VL's processors read of a video whose frames are chosen already.
 
     `frames_indices` count from the clip's start at its own frame rate; the frames stand for equal spans of it.

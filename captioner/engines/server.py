@@ -2,7 +2,8 @@
 
 One POST to /chat/completions a prompt, `window` of them at once. What is the server's fault (429, 5xx, silence, half an
 answer, another prompt's answer) is tried again, later each time; what is the prompt's fault (400, 413 ...) is its
-error; a server that cannot be reached, refuses the key or fails prompt after prompt ends the run (GeneratorDied).
+error; a server that cannot be reached, refuses the key, fails prompt after prompt or takes none of the form that is
+set ends the run (GeneratorDied).
 No proxy of the environment is used and no redirect followed.
 """
 
@@ -33,8 +34,16 @@ MAX_REPLY_BYTES = 4 << 20
 CONNECT_S = 10.0
 GIVE_UP = 64
 """Prompts in a row that the server failed, whatever it refused in between: it is not the prompts' fault then."""
+REFUSED = 16
+"""Prompts that the server refuses before it has answered any, until a short one of the same form tells why: what it
+refuses as well is refused for its form. Ours."""
+SHORT = "Answer with one word."
+"""What the short prompt asks."""
 MINE = "rushes-"
 """What our request ids begin with."""
+VIDEO_URL = "video_url"
+"""The part of a message that only vLLM knows; a server that names it in a refusal is told of the way out."""
+AS_IMAGES = 'stage.vlm.frames_as = "images" suits any server'
 UNTRACED = "the server does not echo request ids"
 """Noted of an answer of which nothing but the connection says that it is this prompt's."""
 
@@ -76,6 +85,8 @@ class ServerGenerator:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._failed_in_row = 0
+        self._refused: int | None = 0
+        """Prompts that were refused before any was answered; None once their form is known to be good."""
 
     @property
     def name(self) -> str:
@@ -142,6 +153,8 @@ class ServerGenerator:
             raise GeneratorDied(self._said(trouble.sentence))
         if trouble.kind == "later":  # what it refused says nothing of the prompts that come
             self._note(trouble)
+        if trouble.kind == "never":
+            self._check_form(prompt)
         message = trouble.sentence if attempt == 1 else f"{trouble.sentence} (tried {attempt} times)"
         return Answer(prompt.key, prompt.frames_sha256, "", Finish.ERROR, message=message)
 
@@ -149,11 +162,39 @@ class ServerGenerator:
         """Counts the prompts in a row that the server failed. Raises GeneratorDied when they are too many."""
         with self._lock:
             self._failed_in_row = 0 if trouble is None else self._failed_in_row + 1
+            self._refused = None if trouble is None else self._refused
             too_many = self._failed_in_row >= GIVE_UP
         if too_many and trouble is not None:
             raise GeneratorDied(
                 self._said(f"{GIVE_UP} prompts in a row failed, the last: {trouble.sentence}")
             )
+
+    def _check_form(self, prompt: Prompt) -> None:
+        """After REFUSED prompts that were refused and none that was answered, asks a short one of the same form.
+
+        Raises GeneratorDied when that is refused too.
+        """
+        with self._lock:
+            if self._refused is None:
+                return
+            self._refused += 1
+            if self._refused < REFUSED:
+                return
+            self._refused = 0
+        frames = prompt.frames
+        if frames is not None:
+            frames = replace(
+                frames, images=frames.images[:2], times_s=frames.times_s[:2], frames=frames.frames[:2]
+            )
+        short = replace(prompt, key=f"{prompt.key}/short", user=SHORT, frames=frames, max_tokens=16)
+        found = self._try(short, 1, json.dumps(asked_of(self._settings, short)).encode())
+        if isinstance(found, Answer):
+            with self._lock:
+                self._refused = None
+        elif found.kind == "never":
+            now = f'frames_as (now "{self._settings.frames_as}") and guide (now "{self._settings.guide}")'
+            both = f"{REFUSED} prompts of {REFUSED} and a short one of the same form"
+            raise GeneratorDied(self._said(f"it refused {both}: {found.sentence}; {now} set another form"))
 
     def _try(self, prompt: Prompt, attempt: int, body: bytes) -> Answer | _Trouble:
         """One exchange. Raises GeneratorDied when no prompt can ever succeed there."""
@@ -216,7 +257,10 @@ class ServerGenerator:
 
     def _status(self, status: int, headers: Mapping[str, str], data: bytes) -> _Trouble:
         """What a status other than 200 means (RFC 9110, 15). Raises GeneratorDied."""
-        sentence = f"it answered {status}{self._hidden(_told(data))}"
+        told = _told(data)
+        sentence = f"it answered {status}{self._hidden(told)}"
+        if VIDEO_URL in told and self._settings.frames_as == "video":
+            sentence += f" ({AS_IMAGES})"
         if status in (408, 409, 425, 429) or status >= 500:
             return _Trouble(sentence, "later", after_s(headers))
         if 300 <= status < 400 or status in (401, 402, 403, 404, 405, 407):

@@ -15,10 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-import numpy as np
-
 from captioner.engines.checkpoint import Checkpoint, found
-from captioner.engines.pictures import fitted, metadata
+from captioner.engines.pictures import fitted, metadata, paired
 from captioner.generate import Answer, Finish, GeneratorDied, Prompt
 from pipeline.ahead import Ahead
 from pipeline.stage import WorkerSpent
@@ -30,8 +28,6 @@ QUEUED = 4
 """Prompts that wait inside vLLM, so that no step goes by with a place free that an answer has left. Ours."""
 LEAST_BATCHED = 4_096
 """Tokens of prompts that a step on a CPU may read, at least. Ours."""
-LONE_S = 0.1
-"""From a lone frame to its copy. Ours."""
 FINISHES = {"stop": Finish.STOP, "length": Finish.LENGTH}
 REFUSALS = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
 """What tokenizers, processors and vLLM's checks raise on one prompt; vLLM's own errors beside them."""
@@ -137,10 +133,8 @@ class VllmGenerator:
         text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         if prompt.frames is None:
             return {"prompt": text}
-        images = fitted(prompt.frames.images, self._settings.frame_px, self._factor)
-        times_s = prompt.frames.times_s
-        if len(images) == 1:  # Qwen3-VL's processor wants a pair
-            images, times_s = np.repeat(images, 2, axis=0), np.append(times_s, times_s + LONE_S)
+        shown, times_s = paired(prompt.frames.images, prompt.frames.times_s)
+        images = fitted(shown, self._settings.frame_px, self._factor)
         video = (images, metadata(times_s, prompt.fps))
         uuids = {"multi_modal_uuids": {"video": [prompt.frames_sha256]}} if prompt.frames_sha256 else {}
         return {"prompt": text, "multi_modal_data": {"video": [video]}, **uuids}

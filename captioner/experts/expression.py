@@ -194,14 +194,23 @@ def intensity(person: Sequence[Moment], shown: Sequence[str], emotion: str) -> f
     return float(np.mean([on / max(on + off, 1e-9) for on, off in pairs]))
 
 
+def of_subject(sentence: str) -> str:
+    """A sentence of this expert as the field of a subject, whose name is said elsewhere: "Looks neutral, then happy."
+
+    "The person" beside a woman would be somebody else.
+    """
+    told = sentence.removeprefix("The person ")
+    return told[:1].upper() + told[1:]
+
+
 def expression_of(boxes: Sequence[Box], expression: Row, confidence_min: float) -> str:
-    """The sentence of the face that belongs to a subject, by its boxes; empty where there is none, or it is less sure.
+    """What the face shows that belongs to a subject, by its boxes; empty where there is none, or it is less sure.
 
     `expression` is the row of the stage of that name.
     """
     track = track_of(boxes, expression["expression_tracks"])
     sure = track is not None and (track["confidence"] or 0.0) >= confidence_min
-    return str(track["sentence"]) if track is not None and sure else ""
+    return of_subject(str(track["sentence"])) if track is not None and sure else ""
 
 
 def track_of(boxes: Sequence[Box], tracks: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:

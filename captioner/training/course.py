@@ -12,6 +12,12 @@ PAPER_RATE = 1e-5
 """SkyCaptioner-V1's (arXiv 2504.13074, 3.2), which trained all weights."""
 LORA_RATE = 1e-4
 """A LoRA's, ten times that of all weights, as is usual."""
+PAPER_BATCH = 512
+"""SkyCaptioner-V1's, of 2 M clips."""
+STEPS = 50
+"""An epoch has so many where the batch is not set, or one a clip: 1,000 clips by 512 were two steps. Ours."""
+FEW_STEPS = 50
+"""A training of fewer steps in all is told that they are few. Ours."""
 
 
 class TrainingError(Exception):
@@ -40,8 +46,8 @@ class Course(BaseModel):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     """Longest gradient."""
-    batch: Annotated[int, Field(ge=1)] = 512
-    """Clips a step; their gradients are summed one by one."""
+    batch: Annotated[int, Field(ge=1)] | None = None
+    """Clips a step; their gradients are summed one by one. By default 512, or so few that an epoch has 50 steps."""
     epochs: Annotated[int, Field(ge=1)] = 2
     seed: int = 0
     recompute: bool = True
@@ -60,6 +66,10 @@ class Course(BaseModel):
     """Clips of the validation part that are answered after each epoch; all of it counts for the loss."""
     answer_tokens: Annotated[int, Field(ge=1)] = 2_048
     """Of such an answer, at most."""
+
+    def clips_a_step(self, clips: int) -> int:
+        """The batch of a set of so many clips: at most; the steps of an epoch differ by one clip at most."""
+        return self.batch or max(1, min(PAPER_BATCH, clips // STEPS))
 
     @property
     def top_rate(self) -> float:

@@ -45,8 +45,12 @@ def _lesson(folder: Path, line: str, where: str) -> Lesson:
         row = json.loads(line)
         *asked, last = row["messages"]
         (said,) = last["content"]
-        shown = [part for message in asked for part in message["content"] if part["type"] != "text"]
-        media = tuple((part["type"], folder / part[part["type"]]) for part in shown)
+        parts = [part for message in asked for part in message["content"] if part["type"] != "text"]
+        pictures = list(row["images"])
+        if [part["type"] for part in parts].count("image") != len(pictures):
+            raise ValueError("as many parts of type image as there are pictures")
+        named = [pictures.pop(0) if part["type"] == "image" else part[part["type"]] for part in parts]
+        media = tuple((part["type"], folder / name) for part, name in zip(parts, named, strict=True))
         lesson = Lesson(str(row["id"]), tuple(asked), media, said["text"])
     except (KeyError, TypeError, ValueError):  # JSONDecodeError is a ValueError
         raise TrainingError(f"{where}: no row of `rushes caption-export`") from None

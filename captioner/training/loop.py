@@ -29,12 +29,39 @@ READY_AHEAD = 4
 
 
 @dataclass(frozen=True)
+class Plan:
+    """How large a training is, known before anything is loaded."""
+
+    clips: int
+    batch: int
+    """Clips a step, at most."""
+    epochs: int
+
+    @classmethod
+    def of(cls, course: Course, clips: int) -> Plan:
+        """A course's, on so many clips."""
+        return cls(clips, course.clips_a_step(clips), course.epochs)
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps of an epoch."""
+        return math.ceil(self.clips / self.batch)
+
+    @property
+    def total(self) -> int:
+        """Steps of all."""
+        return self.per_epoch * self.epochs
+
+
+@dataclass(frozen=True)
 class Tell:
     """Who hears how it goes."""
 
     step: Callable[[Step, int], object]
     """A step that was done, and how many there are."""
     exam: Callable[[dict[str, Any]], object]
+    plan: Callable[[Plan], object] = lambda plan: None
+    """What will be done, before anything is loaded."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +75,9 @@ class Training:
     look: Callable[[Lesson], list[View]]
 
     @property
-    def per_epoch(self) -> int:
-        """Steps of an epoch."""
-        return math.ceil(len(self.train) / self.course.batch)
-
-    @property
-    def total(self) -> int:
-        """Steps of all."""
-        return self.per_epoch * self.course.epochs
+    def plan(self) -> Plan:
+        """How large it is."""
+        return Plan.of(self.course, len(self.train))
 
 
 def taught(training: Training, states: Path, identity: str, tell: Tell) -> Progress:
@@ -68,23 +90,23 @@ def taught(training: Training, states: Path, identity: str, tell: Tell) -> Progr
 
     if not training.train:
         raise TrainingError("there is nothing to learn from: the set's train part is empty")
-    course, weights = training.course, training.student.weights()
+    course, plan, weights = training.course, training.plan, training.student.weights()
     optimizer = torch.optim.AdamW(weights.values(), lr=course.top_rate, weight_decay=course.weight_decay)
     before = state.last(states, identity)
     progress = state.restore(before, weights, optimizer) if before else Progress()
     with ThreadPoolExecutor(1, "lessons") as thread:
         while True:
             done = len(progress.steps)
-            if done == training.per_epoch * (len(progress.exams) + 1):
+            if done == plan.per_epoch * (len(progress.exams) + 1):
                 with closing(_ready(training, training.val, progress, thread)) as ready:
                     exam = examined(training.student, ready, course, len(progress.exams) + 1)
                 progress.exams.append(exam)
                 tell.exam(progress.exams[-1])
                 state.save(states, identity, progress, weights, optimizer)
-            if done == training.total:
+            if done == plan.total:
                 return progress
             progress.steps.append(_step(training, optimizer, progress, thread))
-            tell.step(progress.steps[-1], training.total)
+            tell.step(progress.steps[-1], plan.total)
             if len(progress.steps) % course.save_every == 0:
                 state.save(states, identity, progress, weights, optimizer)
 
@@ -94,10 +116,10 @@ def _step(
 ) -> Step:
     import torch
 
-    done = len(progress.steps)
-    epoch, place = divmod(done, training.per_epoch)
-    chosen = turn(training.train, epoch, training.course.seed, training.per_epoch)[place]
-    rate = training.course.top_rate * slope(done, training.total, training.course.warmup_ratio)
+    done, plan = len(progress.steps), training.plan
+    epoch, place = divmod(done, plan.per_epoch)
+    chosen = turn(training.train, epoch, training.course.seed, plan.per_epoch)[place]
+    rate = training.course.top_rate * slope(done, plan.total, training.course.warmup_ratio)
     for settings in optimizer.param_groups:
         settings["lr"] = rate
     loss, tokens, clips = 0.0, 0, 0

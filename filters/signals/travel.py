@@ -2,7 +2,9 @@
 
 A camera that only turns or zooms moves all points by one law, whatever their depth; one that travels moves near points
 more than far ones (Longuet-Higgins & Prazdny 1980). So the law of a turn and zoom is fitted, and what it leaves is
-split into the part along its own motion, where parallax lies, and the part across, where none can.
+split into the part along its own motion, where parallax lies, and the part across, where none can. That is the epipolar
+constraint for small motions: beyond the turn, a point moves along the line through the focus of expansion alone. No
+fundamental matrix is fitted: with the short baseline of half a second its rotation and translation are hard to tell.
 """
 
 from __future__ import annotations

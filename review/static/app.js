@@ -1,6 +1,6 @@
 // The review page: one item after another. A verdict is on disk before the next clip is shown.
 
-import { captionTable, fields, fit, inputs, mark, valueOf, written } from "./caption.js";
+import { captionTable, fields, fit, inputs, longer, mark, pairs, valueOf, written } from "./caption.js";
 import { $, duration, make, tell, timecode, trouble } from "./dom.js";
 import { faster, goTo, load, picture, showStrip, step, toggle } from "./player.js";
 import { ask, insist, say, sendLeft, settled } from "./talk.js";
@@ -11,6 +11,7 @@ const page = {
   about: null, // what stays the same: gate, reasons, vocabulary
   state: null, // how far the review is, and the next items
   item: null, // the item on screen
+  draft: null, // its caption as it stands in the fields, saved or not
   ahead: null, // {item, data, video} fetched in advance
   reasons: new Set(),
   chosen: new Map(), // reasons of items judged on this page, for when one is taken back
@@ -111,6 +112,7 @@ function show(item, video) {
   for (const name of ["good", "bad", "skip"]) $(name).classList.toggle("was", item.verdict?.verdict === name);
   $("good").disabled = $("bad").disabled = Boolean(item.fault);
   $("why").classList.remove("asked");
+  askForNote(false);
   showStrip(item.fault ? [] : item.clip.stills);
   showReasons();
   showCaption();
@@ -148,12 +150,26 @@ function choose(number) {
   tell(`${found.words}: ${on ? "chosen" : "not chosen"}`);
 }
 
+const HINT = $("note").placeholder;
+
+/** Marks the note as wanted, or as free again. */
+function askForNote(wanted) {
+  $("because").classList.toggle("asked", wanted);
+  $("note").placeholder = wanted ? "say what is wrong" : HINT;
+}
+
 async function judge(verdict) {
   if (page.busy || !page.item || $(verdict).disabled) return;
   if (verdict === "bad" && !page.reasons.size) {
     $("why").classList.add("asked");
     tell("Choose what is wrong, then press B again.");
     $("why").scrollIntoView({ block: "nearest" });
+    return;
+  }
+  if (verdict === "bad" && page.reasons.has("other") && !$("note").value.trim()) {
+    askForNote(true);
+    tell("Say in the note what is wrong, then leave it with Escape and press B again.");
+    $("note").focus();
     return;
   }
   page.busy = true;
@@ -206,14 +222,19 @@ function showCaption() {
   $("caption").hidden = !said;
   $("main").classList.toggle("alone", !said);
   if (!said) return;
-  $("engine").textContent = said.engine ? `by ${said.engine}; press E to correct it` : "";
-  const caption = page.item.edit ?? said.caption;
-  $("fields").replaceChildren(...fields(caption, said.caption, page.about.vocabulary, correct));
-  $("fields").classList.remove("all");
+  $("engine").replaceChildren(said.engine ? `by ${said.engine}; ` : "", make("span", { className: "by-key" }, "press E to correct it"), make("span", { className: "by-touch" }, "tap a field to correct it"));
+  showFields(page.item.edit ?? said.caption);
+}
+
+/** Shows a caption in fields, beside what it was; those that say nothing only if `all` are to be seen. */
+function showFields(caption, all = false) {
+  page.draft = caption;
+  $("fields").replaceChildren(...fields(caption, page.item.captions[0].caption, page.about.vocabulary, { changed: correct, add, remove }));
+  $("fields").classList.toggle("all", all);
   const empty = inputs().filter((input) => valueOf(input) === "" && input.dataset.was === '""');
   for (const input of empty) input.closest(".field").classList.add("empty");
   inputs().forEach(fit);
-  $("silent").hidden = !empty.length;
+  $("silent").hidden = all || !empty.length;
   $("silent").textContent = `Not said: ${[...new Set(empty.map((input) => input.closest(".field").firstChild.textContent))].join(", ")}`;
   markChanges();
 }
@@ -229,16 +250,45 @@ function showAll() {
 /** Says how much is corrected, or why it was not taken. */
 function markChanges() {
   const count = inputs().filter(mark).length;
-  $("changed").hidden = !count && !page.refused;
+  const words = [...(count ? [`${count} ${count === 1 ? "field" : "fields"} corrected`] : []), ...moved()].join(", ");
+  $("changed").hidden = !words && !page.refused;
   $("changed").classList.toggle("refused", Boolean(page.refused));
-  $("changed-words").textContent = page.refused || `${count} ${count === 1 ? "field" : "fields"} corrected.`;
+  $("changed-words").textContent = page.refused || `${words}.`;
+}
+
+/** How many subjects were added and removed, in words. */
+function moved() {
+  const was = page.item.captions[0].caption.subjects ?? [];
+  const origins = pairs(page.draft.subjects ?? [], was);
+  const kept = origins.filter((origin) => origin >= 0).length;
+  return [[origins.length - kept, "added"], [was.length - kept, "removed"]].filter(([count]) => count)
+    .map(([count, how]) => `${count} ${count === 1 ? "subject" : "subjects"} ${how}`);
+}
+
+/** Shows one more, to be filled in: it is saved once its fields say something. */
+function add(list) {
+  const caption = written(page.draft);
+  page.refused = `The added ${list.replace(/s$/, "")} is not saved yet: say what it is, or remove it.`;
+  showFields({ ...caption, [list]: longer(caption[list]) }, true);
+  const groups = $("fields").querySelectorAll(".group");
+  groups[groups.length - 1].querySelector("textarea").focus();
+  tell(page.refused);
+}
+
+/** Takes one off and saves what is left. */
+function remove(list, number) {
+  const caption = written(page.draft);
+  showFields({ ...caption, [list]: caption[list].filter((_, place) => place !== number) }, $("fields").classList.contains("all"));
+  $("fields").querySelector(".add").focus();
+  correct();
 }
 
 /** Saves the corrected caption. */
 async function correct() {
   const { item } = page;
   if (!item) return;
-  const caption = written(item.edit ?? item.captions[0].caption);
+  const caption = written(page.draft);
+  page.draft = caption;
   try {
     await say({ kind: "edit", item: item.item, caption });
     page.refused = "";
@@ -382,7 +432,10 @@ function listen() {
   })) $(id).addEventListener("click", does);
   $("seek").addEventListener("input", () => goTo(Number($("seek").value)));
   $("note").addEventListener("change", noted);
-  $("note").addEventListener("input", () => fit($("note")));
+  $("note").addEventListener("input", () => {
+    fit($("note"));
+    askForNote(false);
+  });
   document.addEventListener("keydown", pressed);
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) page.hiddenAt = performance.now();

@@ -2,21 +2,61 @@
 
 import { $, make, named } from "./dom.js";
 
-/** Inputs for every field of a caption, however deep; `changed` is called when one is left. */
-export function fields(value, was, vocabulary, changed, path = []) {
+/** Inputs for every field of a caption, however deep; `does.changed` is called when one is left, `does.add` and
+ * `does.remove` with a list's name, and with a place in it, when one more or less is wanted. */
+export function fields(value, was, vocabulary, does, path = []) {
   return Object.entries(value).flatMap(([name, inner]) => {
     const here = [...path, name];
     const before = was?.[name];
     if (Array.isArray(inner)) {
-      return inner.map((one, number) => {
-        const title = one?.is_main_subject ? "Main subject" : `${named(name).replace(/s$/, "")} ${number + 1}`;
-        const inside = fields(one, before?.[number], vocabulary, changed, [...here, number]);
-        return make("fieldset", { className: "group" }, make("legend", {}, title), ...inside);
+      const origins = pairs(inner, before ?? []);
+      const groups = inner.map((one, number) => {
+        const title = one?.is_main_subject ? "Main subject" : `${single(name)} ${number + 1}`;
+        const fresh = origins[number] < 0;
+        const inside = fields(one, fresh ? blank(one) : before[origins[number]], vocabulary, does, [...here, number]);
+        const button = make("button", { type: "button", className: "plain remove", "aria-label": `Remove ${title.toLowerCase()}` }, "Remove");
+        button.addEventListener("click", () => does.remove(name, number));
+        const legend = make("legend", {}, title, ...(fresh ? [" ", make("b", { className: "added" }, "added")] : []));
+        return make("fieldset", { className: "group" }, legend, ...inside, button);
       });
+      const more = make("button", { type: "button", className: "plain add" }, `Add ${single(name)}`);
+      more.addEventListener("click", () => does.add(name));
+      return [...groups, more];
     }
-    if (inner !== null && typeof inner === "object") return fields(inner, before, vocabulary, changed, here);
-    return [field(named(name), inner, before, vocabulary[name], changed, here)];
+    if (inner !== null && typeof inner === "object") return fields(inner, before, vocabulary, does, here);
+    return [field(named(name), inner, before, vocabulary[name], does.changed, here)];
   });
+}
+
+const single = (name) => named(name).replace(/s$/, "");
+
+/** Something of the same shape that says nothing. */
+function blank(value) {
+  if (typeof value === "boolean") return value;
+  if (value === null || typeof value !== "object") return "";
+  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, blank(inner)]));
+}
+
+const SUBJECT = { TYPES: { type: "", sub_type: "" }, appearance: "", action: "", expression: "", position: "", is_main_subject: false };
+
+/** A list with one more that says nothing: of the shape of the others, the main one where there is none. */
+export function longer(list) {
+  const one = blank(list[0] ?? SUBJECT);
+  return [...list, { ...one, is_main_subject: !list.some((other) => other.is_main_subject) }];
+}
+
+/** By place in `list`, the place in `was` of the one that it was made from; -1: it is new. Where as many are left, none
+ * was added or removed, and each is its own. */
+export function pairs(list, was) {
+  if (list.length === was.length) return list.map((_, number) => number);
+  const texts = (one) => flat(one).map(([name, text]) => (text ? `${name}=${text}` : "")).filter(Boolean);
+  const alike = (one, other) => texts(one).filter((text) => texts(other).includes(text)).length;
+  const found = list.map(() => -1);
+  const ways = list.flatMap((one, place) => was.map((other, origin) => ({ place, origin, likeness: alike(one, other) })));
+  for (const { place, origin, likeness } of ways.sort((one, other) => other.likeness - one.likeness)) {
+    if (likeness > 1 && found[place] < 0 && !found.includes(origin)) found[place] = origin;
+  }
+  return found;
 }
 
 function field(name, value, was, choices, changed, path) {

@@ -55,19 +55,35 @@ export async function insist(attempt, title) {
 
 // The outbox: what was said and is not yet acknowledged survives a reload.
 
-const BOX = `rushes-review:${location.pathname}`;
+// Each event has an entry of its own, so that two tabs of one link do not write over each other's.
 
-let outbox = []; // events that are not acknowledged, the oldest first
+const BOX = `rushes-review:${location.pathname}:`;
 
-try {
-  outbox = JSON.parse(localStorage.getItem(BOX) ?? "[]");
-} catch { /* nothing was kept, or it cannot be read */ }
+let outbox = kept(); // events that are not acknowledged, the oldest first
 
-function keep(events) {
-  outbox = events;
+/** What a page before this one, or another tab, could not send yet. */
+function kept() {
   try {
-    localStorage.setItem(BOX, JSON.stringify(events));
+    return Object.entries(localStorage).filter(([key]) => key.startsWith(BOX)).map(([, text]) => JSON.parse(text))
+      .sort((one, other) => one.said_at - other.said_at).map(({ event }) => event);
+  } catch {
+    return []; // nothing was kept, or it cannot be read
+  }
+}
+
+function keep(event) {
+  outbox.push(event);
+  try {
+    const said_at = performance.timeOrigin + performance.now();
+    localStorage.setItem(BOX + event.client_id, JSON.stringify({ said_at, event }));
   } catch { /* no room, or not allowed: then it survives no reload */ }
+}
+
+function forget({ client_id: name }) {
+  outbox = outbox.filter((event) => event.client_id !== name);
+  try {
+    localStorage.removeItem(BOX + name);
+  } catch { /* nothing was kept */ }
 }
 
 let flushing = Promise.resolve();
@@ -75,7 +91,7 @@ let flushing = Promise.resolve();
 /** Sends an event after all that were said before; the state after it. Faults that stay are thrown. */
 export function say(event) {
   const sent = { ...event, client_id: crypto.randomUUID() };
-  keep([...outbox, sent]);
+  keep(sent);
   flushing = flushing.catch(() => null).then(() => flush(sent.client_id));
   return flushing;
 }
@@ -100,12 +116,11 @@ function wordsOf({ kind, verdict, item, note }) {
 async function flush(wanted, lost = []) {
   let state = null;
   for (let first = outbox[0]; first; first = outbox[0]) {
-    const done = () => keep(outbox.filter((event) => event.client_id !== first.client_id));
     try {
       state = await insist(() => ask("api/event", first), "NOT SAVED");
-      done();
+      forget(first);
     } catch (fault) {
-      done();
+      forget(first);
       if (first.client_id === wanted) throw fault;
       lost.push(`${wordsOf(first)}: ${fault.message}`);
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +14,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from captioner.distill import Ask, Example, Medium, chosen, families, hashed, split, target, write
+from captioner.distill import (
+    SPLITS,
+    Ask,
+    Example,
+    Medium,
+    Split,
+    chosen,
+    families,
+    hashed,
+    split,
+    target,
+    write,
+)
 from captioner.schema import loads
 
 CAPTION = (
@@ -178,8 +191,10 @@ def test_parts_say_the_same_as_marks(made: tuple[Path, dict[str, Any]]) -> None:
         ):
             system, user, assistant = parted["messages"]
             assert system["content"] == [{"type": "text", "text": ASK.system}]
-            paths = [part[part["type"]] for part in user["content"][:-1]]
-            assert paths == [*marked["videos"], *marked["images"]]
+            assert [part["video"] for part in user["content"][:-1] if part["type"] == "video"] == marked[
+                "videos"
+            ]
+            assert parted["images"] == marked["images"]
             assert user["content"][-1] == {"type": "text", "text": ASK.user}
             assert assistant["content"][0]["text"] == marked["messages"][-1]["content"]
 
@@ -212,16 +227,57 @@ def test_llama_factory_is_told_where_everything_is(made: tuple[Path, dict[str, A
         assert {one["role"] for one in row["messages"]} <= roles
 
 
-@pytest.mark.slow
-def test_the_datasets_library_reads_both_forms(made: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets")
+def test_trl_sees_the_pictures(made: tuple[Path, dict[str, Any]]) -> None:
+    """What TRL's SFTTrainer and its collator go by (1.16): a set has something to see if its first row has a column
+    `images`, and there are as many parts of type image without a picture of their own as there are pictures."""
     folder, _ = made
-    for name in ("train.jsonl", "train.trl.jsonl"):
-        found = datasets.load_dataset(
-            "json", data_files=str(folder / name), split="train", cache_dir=str(tmp_path / "cache")
-        )
-        assert found.num_rows == 15
-        assert found[1]["messages"][1]["role"] == "user"
+    for name in SPLITS:
+        for row in rows(folder / f"{name}.trl.jsonl"):
+            parts = [part for message in row["messages"] for part in message["content"]]
+            bare = [part for part in parts if part["type"] == "image" and "image" not in part]
+            assert len(bare) == len(row["images"])
+            assert len(bare) == sum(part["type"] == "image" for part in parts)
+            assert all((folder / path).is_file() for path in row["images"])
+            films = [part["video"] for part in parts if part["type"] == "video"]
+            assert all((folder / path).is_file() for path in films)
+            assert len(films) + len(bare) == (1 if films else 2)
+
+
+@pytest.mark.slow
+def test_the_datasets_library_reads_both_forms_and_opens_the_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    pillow = pytest.importorskip("PIL.Image")
+
+    def shown(wanted: Iterable[str]) -> Iterator[tuple[str, Sequence[Medium]]]:
+        for clip in wanted:
+            if clip == "0000":
+                yield clip, [Medium("video", ".mp4", b"not opened here")]
+            else:
+                yield clip, [Medium("image", ".png", png(int(clip), n)) for n in range(2)]
+
+    def png(clip: int, number: int) -> bytes:
+        file = io.BytesIO()
+        pillow.new("RGB", (8 + clip, 8), (clip, number, 0)).save(file, "PNG")
+        return file.getvalue()
+
+    write(tmp_path / "set", Split(tuple(map(example, range(3))), ()), ASK, shown, {})
+    monkeypatch.chdir(tmp_path / "set")  # paths in a set are its folder's
+    marked, parted = (
+        datasets.load_dataset("json", data_files=name, split="train", cache_dir=str(tmp_path / "cache"))
+        for name in ("train.jsonl", "train.trl.jsonl")
+    )
+    assert marked.num_rows == parted.num_rows == 3
+    assert marked[1]["messages"][1]["content"].startswith("<image><image>")
+    cast = parted.cast_column("images", datasets.List(datasets.Image()))
+    assert [len(row["images"]) for row in cast] == [0, 2, 2]  # the first is a film
+    for clip in (1, 2):
+        assert [picture.size for picture in cast[clip]["images"]] == [(8 + clip, 8)] * 2
+        assert [picture.getpixel((0, 0)) for picture in cast[clip]["images"]] == [(clip, 0, 0), (clip, 1, 0)]
+    parts = cast[1]["messages"][1]["content"]
+    assert [sorted(part) for part in parts] == [["type"], ["type"], ["text", "type"]]
+    assert cast[0]["messages"][1]["content"][0] == {"type": "video", "video": "media/0000.mp4"}
 
 
 def test_a_caption_cannot_ask_for_a_file_or_end_the_turn() -> None:

@@ -134,9 +134,62 @@ def test_a_thing_that_is_not_named_makes_slow_motion_doubtful_too() -> None:
 
 def test_a_lone_face_is_a_person() -> None:
     face = Box(0, "face", 0.9, 0.4, 0.2, 0.6, 0.6)
-    body = Box(0, "person", 0.8, 0.3, 0.1, 0.7, 1.0)
     assert [(one.label, one.score) for one in with_faces([], [face])] == [("person", 0.9)]
-    assert with_faces([body], [face]) == [body]
+
+
+def test_a_person_is_as_sure_as_the_face_in_the_box() -> None:
+    """The face is lent to the smaller of two people who both hold it, on its own frame, and never lowers a score."""
+    face = Box(0, "face", 0.9, 0.4, 0.2, 0.6, 0.6)
+    mother = Box(0, "person", 0.7, 0.1, 0.0, 0.9, 1.0)
+    child = Box(0, "person", 0.6, 0.3, 0.1, 0.7, 1.0)
+    later = Box(24, "person", 0.6, 0.3, 0.1, 0.7, 1.0)
+    sure = Box(0, "person", 0.95, 0.3, 0.1, 0.7, 1.0)
+    chair = Box(0, "chair", 0.6, 0.3, 0.1, 0.7, 1.0)
+    assert [one.score for one in with_faces([mother, child, later, chair], [face])] == [0.7, 0.9, 0.6, 0.6]
+    assert with_faces([sure], [face]) == [sure]
+
+
+def test_a_face_makes_a_person_sure_beside_a_bed_and_a_plant() -> None:
+    """A girl on two of three frames at 0.7, whose face is found at 0.9, a large bed and a small plant on all."""
+    rows = upstream(objects={"object_frames": [0, 24, 48], "objects": []})
+    for frame in (0, 24, 48):
+        bed = {"label": "bed", "score": 0.6, "x0": 0.35, "y0": 0.1, "x1": 0.95, "y1": 0.9}
+        plant = {"label": "potted plant", "score": 0.65, "x0": 0.13, "y0": 0.3, "x1": 0.26, "y1": 0.46}
+        girl = {"label": "person", "score": 0.7, "x0": 0.5, "y0": 0.1, "x1": 0.7, "y1": 0.9}
+        listed = [bed, plant] if frame == 0 else [bed, plant, girl]
+        rows["objects"]["objects"] += [{"frame": frame, **one} for one in listed]
+    unseen = caption(rows)
+    assert (json.loads(unseen["caption"])["subjects"], unseen["concept_type"]) == ([], None)
+    points = [0.585, 0.22, 0.615, 0.22, 0.6, 0.25, 0.585, 0.28, 0.615, 0.28]
+    face = {"score": 0.9, "x0": 0.57, "y0": 0.17, "x1": 0.63, "y1": 0.31, "landmarks": points}
+    rows["faces"] = {"face_frames": [0, 24, 48], "faces": [{"frame": frame, **face} for frame in (24, 48)]}
+    row = caption(rows)
+    named = [one["TYPES"]["sub_type"] for one in json.loads(row["caption"])["subjects"]]
+    assert named == ["Person", "Bed", "Potted plant"]
+    assert (row["concept_type"], row["concept_sub_type"]) == ("Human", "Person")
+
+
+@pytest.mark.parametrize(
+    ("label", "angle", "says"),
+    [
+        ("person", "eye_level", ("full_shot", "eye_level", "front_view")),
+        ("person", "high_angle", ("full_shot", "high_angle", "front_view")),
+        ("dog", "eye_level", ("", "", "")),
+        ("dog", "high_angle", ("", "high_angle", "")),
+        ("bowl", "low_angle", ("", "low_angle", "")),
+    ],
+)
+def test_what_a_person_tells_of_the_shot_is_said_where_a_person_is_the_main_subject(
+    label: str, angle: str, says: tuple[str, str, str]
+) -> None:
+    shot = {"shot_type": "full_shot", "shot_angle": angle, "shot_position": "front_view"}
+    seen = upstream() | {"shot": shot, "camera": CAMERA, "expression": EXPRESSION}
+    for one in seen["objects"]["objects"]:
+        one["label"] = label
+    clip = Clip("c", "s", "v", 0, 96, 0.0, 4.0, 24.0, 1280, 720, upstream=seen)
+    captioner = EmbeddedCaptioner()
+    said = json.loads(captioner.measure(captioner.load(), clip, None)["caption"])
+    assert (said["shot_type"], said["shot_angle"], said["shot_position"]) == says
 
 
 @pytest.mark.parametrize(
@@ -184,7 +237,7 @@ def test_the_bounds_of_place_are_settings() -> None:
         assert said["subjects"][0]["position"] == says
 
 
-@pytest.mark.parametrize(("confidence", "says"), [(0.6, "The person looks sad."), (0.4, "")])
+@pytest.mark.parametrize(("confidence", "says"), [(0.6, "Looks sad."), (0.4, "")])
 def test_the_expression_of_the_face_in_a_persons_box_is_said_when_sure(confidence: float, says: str) -> None:
     corners = {"x0": 0.75, "y0": 0.15, "x1": 0.85, "y1": 0.3}
     moments = [{"frame": frame, **corners} for frame in LOOKED]

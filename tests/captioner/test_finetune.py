@@ -18,7 +18,7 @@ from captioner.finetune import Clock, Job, finetune, main
 from captioner.schema import dumps, loads
 from captioner.training.course import Course, TrainingError
 from captioner.training.lessons import Look, read
-from captioner.training.loop import Tell
+from captioner.training.loop import Plan, Tell
 from captioner.training.state import Step
 from captioner.training.student import Student
 from pipeline.weights import WeightError
@@ -142,11 +142,21 @@ def test_all_weights_learn_eyes_too_and_answers_are_examined(
     assert still == []
 
 
+def test_how_large_it_is_is_told_before_the_checkpoint_is_looked_at(six: Path, tmp_path: Path) -> None:
+    plans: list[Plan] = []
+    with pytest.raises(WeightError, match="there is no checkpoint"):
+        finetune(Job(tmp_path / "none", six, tmp_path / "out"), Course(), Tell(print, print, plans.append))
+    assert plans == [Plan(6, 1, 2)]
+    said = CliRunner().invoke(main, [str(tmp_path / "none"), str(six), "--to", str(tmp_path / "out")])
+    assert said.stdout == "6 clips, batch 1, 2 epochs: 12 steps\n"
+    assert said.stderr.startswith("finetune: 12 steps are few to learn in")
+
+
 def test_what_cannot_be_trained_is_one_sentence(six: Path, tmp_path: Path) -> None:
     runner = CliRunner()
     said = runner.invoke(main, [str(tmp_path / "none"), str(six), "--to", str(tmp_path / "out")])
     assert said.exit_code == 2
-    assert said.stderr.startswith(f"finetune: there is no checkpoint at '{tmp_path / 'none'}'")
+    assert f"\nfinetune: there is no checkpoint at '{tmp_path / 'none'}'" in said.stderr
     base = tmp_path / "base"
     base.mkdir()
     (base / "config.json").write_text('{"model_type": "llama"}')
@@ -173,13 +183,19 @@ def test_a_torn_checkpoint_is_one_sentence(tmp_path: Path) -> None:
 
 def test_progress_says_speed_and_what_is_left() -> None:
     said: list[str] = []
-    clock = Clock(said.append, iter([10.0, 12.0, 14.0]).__next__)
+    warned: list[str] = []
+    clock = Clock(said.append, warned.append, iter([10.0, 12.0, 14.0]).__next__)
+    clock.plan(Plan(100_000, 512, 2))
+    clock.plan(Plan(1_000, 512, 2))
     for number in (4, 5, 6):
         clock.step(Step(number, 1, 1.5, 1e-4, 0.3, 8, 900), 10)
     clock.exam({"epoch": 1, "clips": 0})
     exam = {"epoch": 2, "clips": 9, "loss": 0.25, "answered": 4, "valid_ratio": 0.75, "exact_ratio": 0.5}
     clock.exam({**exam, "average": 0.614})
+    assert warned == ["4 steps are few to learn in: more clips, a smaller `batch` or more `epochs` help"]
     assert said == [
+        "100,000 clips, batch 512, 2 epochs: 392 steps",
+        "1,000 clips, batch 512, 2 epochs: 4 steps",
         "step 4/10, epoch 1: loss 1.5000",
         "step 5/10, epoch 1: loss 1.5000, 4.00 clips/s, 10 s left",
         "step 6/10, epoch 1: loss 1.5000, 4.00 clips/s, 8 s left",

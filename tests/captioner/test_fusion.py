@@ -112,7 +112,8 @@ def test_without_a_model_the_prompts_are_those_of_the_serializer() -> None:
 
 def test_a_caption_that_says_nothing_has_no_prompt() -> None:
     row = Fusion().measure(None, clip(EMPTY), None)
-    assert row == {"prompt_t2v": None, "prompt_i2v": None, "prompts": []}
+    assert row == {"prompt_t2v": None, "prompt_i2v": None, "prompts": [], "prompts_missing": []}
+    assert Fusion().lacks(row) is None
 
 
 def test_what_people_have_corrected_gets_the_same_form() -> None:
@@ -251,6 +252,69 @@ def test_a_cut_failed_foreign_or_missing_answer_fails_the_clip(
     with pytest.raises(ClipError) as failed:
         Fusion().measure(fuser(Scripted(spoil)), clip(), None)
     assert re.match(sentence, str(failed.value))
+
+
+def refusing(*names: str) -> Scripted:
+    """A generator that writes every prompt but these; those of kind t2v end in an error, others in no text."""
+
+    def answer(prompt: Prompt) -> Answer:
+        if not any(f"/{name}#" in prompt.key for name in names):
+            return told(prompt)
+        finish = Finish.ERROR if "/t2v/" in prompt.key else Finish.STOP
+        return Answer(prompt.key, "", "", finish, message="overloaded")
+
+    return Scripted(answer)
+
+
+BOTH: tuple[Any, ...] = ("en", "zh")
+
+
+def test_one_refused_prompt_costs_no_other() -> None:
+    stage = Fusion(languages=BOTH, variants=2, dropout=0.0)
+    generator = refusing("t2v/zh/1", "i2v/en/1")
+    row = checked(stage.columns, stage.measure(fuser(generator, BOTH, dropout=0.0), clip(), None))
+    assert row["prompt_t2v"] == f"{GOOD} The camera pans to the right."
+    found = {f"{one['kind']}/{one['language']}/{one['variant']}" for one in row["prompts"]}
+    assert found == {"t2v/en/0", "i2v/en/0", "t2v/en/1", "t2v/zh/0", "i2v/zh/0", "i2v/zh/1"}
+    empty = "scripted/1 wrote no usable prompt i2v/en/1 in 2 attempts: it is empty"
+    lost = "scripted/1 wrote no usable prompt t2v/zh/1 in 2 attempts: overloaded"
+    assert row["prompts_missing"] == [
+        {"kind": "i2v", "language": "en", "variant": 1, "reason": "caption_invalid", "message": empty},
+        {"kind": "t2v", "language": "zh", "variant": 1, "reason": "engine_failed", "message": lost},
+    ]
+    lack = stage.lacks(row)
+    assert lack is not None
+    assert (lack.reason, lack.message) == (Reason.CAPTION_INVALID, f"{empty}; also missing: t2v/zh/1")
+    (stored,) = pa.Table.from_pylist([row], schema=stage.columns).to_pylist()
+    assert stored == row
+
+
+def test_without_its_first_prompt_a_clip_has_failed_and_keeps_the_others() -> None:
+    stage = Fusion(languages=BOTH)
+    with pytest.raises(ClipError, match=r"engine_failed: .* t2v/en/0 in 2 attempts: overloaded") as failed:
+        stage.measure(fuser(refusing("t2v/en/0"), BOTH), clip(), None)
+    known = checked(stage.columns, failed.value.known)
+    assert known["prompt_t2v"] is None
+    assert known["prompt_i2v"].startswith(GOOD)
+    assert len(known["prompts"]) == 3
+    assert [one["reason"] for one in known["prompts_missing"]] == ["engine_failed"]
+
+
+@pytest.mark.parametrize("missing", ["t2v/en/0", "i2v/zh/1"])
+def test_a_retry_asks_for_what_is_missing_alone_and_ends_as_if_nothing_had_failed(missing: str) -> None:
+    stage = Fusion(languages=BOTH, variants=2)
+    whole = stage.measure(fuser(Scripted(told), BOTH), clip(), None)
+    (answer,) = stage.measure_batch(fuser(refusing(missing), BOTH), [clip()], [None])
+    lack = answer if isinstance(answer, ClipError) else stage.lacks(answer)
+    assert lack is not None
+    known = answer.known if isinstance(answer, ClipError) else answer
+    again = replace(clip(), upstream=clip().upstream | {"fusion": known}, attempt=2, failed=str(lack.reason))
+    generator = Scripted(told)
+    row = stage.measure(fuser(generator, BOTH), again, None)
+    # What the engine did not answer is asked as before; after an answer at fault, with other seeds.
+    number = 1 if missing.startswith("t2v") else 3
+    assert [prompt.key for prompt in generator.asked] == [f"{'c' * 20}/{missing}#{number}"]
+    assert row == whole
 
 
 def test_a_dead_engine_is_no_clips_fault() -> None:

@@ -28,6 +28,7 @@ ENGLISH = (
     "The camera pans from left to right, then from right to left, and then holds still.",
     "A very, very tall man stands beside two boys: the one on the left waves, the one on the right does not.",
     "Left, right, left, right: the soldiers march past the gate.",
+    "He throws the ball. He runs to the wall. He throws the ball.",
     "No, no, no, no, he says, and left and right, left and right, left and right they sway: 1000000000 of them.",
 )
 CHINESE = (
@@ -54,7 +55,12 @@ def test_prose_does_not_repeat_itself(text: str) -> None:
         ("!!!!!!!!", "the same signs come again and again"),
         ("lalalalalalalalala", "the same signs come again and again"),
         ("他走着他走着他走着", "the same 3 words come again and again"),
-        ("A man walks past. He stops. A man walks past.", "a sentence comes twice"),
+        ("A man walks past the gate. He stops. A man walks past the gate.", "a sentence comes twice"),
+        ("A man walks past. A man walks past. He stops.", "a sentence comes twice"),
+        (
+            "He waits here now. It rains. He waits here now. It stops. He waits here now.",
+            "a sentence comes twice",
+        ),
         (
             " ".join(f"it is {word} and so it is not" for word in "abcdefghi"),
             "most of it is said more than once",
@@ -148,6 +154,18 @@ REFUSALS = (
     "There is no video to describe.",
     "抱歉，无法描述该视频。",
     "请提供视频。",
+    "I can't help with that.",
+    "I cannot assist with this request.",
+    "We could not process the image.",
+    "I do not have access to it.",
+    "I'm not sure what the clip shows.",
+    "I'm just an AI.",
+    "I need more context.",
+    "I do not have the ability to see.",
+    "I cannot comment on people.",
+    "Please provide more details.",
+    "Please try again.",
+    "Please send another one.",
 )
 
 
@@ -165,6 +183,14 @@ def test_a_refusal_is_seen_at_the_head_of_any_sentence(text: str) -> None:
         "Sorry, he mouths.",
         "I \u2665 NY on a cup",
         "他说“对不起，我不能去”。",
+        "We do not see his face.",
+        "We cannot see his face because he is turned away.",
+        "We are not sure whether he smiles.",
+        "We cannot see her eyes because a hat blocks the view.",
+        "We do not know what he answers.",
+        "A door with a note on it. Please ask at the desk.",
+        "Please try our new coffee",
+        "I need a hero",
     ],
 )
 def test_prose_refuses_nothing(text: str) -> None:

@@ -49,6 +49,11 @@ def candidate(
         ("camera_motion", "The camera pans left.", "The camera trucks left", 0.0),
         ("camera_motion", "The camera pans left, then zooms in.", "It zooms in", 0.5),
         ("camera_motion", "The camera is static.", "A busy street", 0.0),
+        # a claim without a side is no other claim than the same with one
+        ("camera_motion", "The camera pans slowly to the right.", "The camera pans across the city", 0.0),
+        ("camera_motion", "The camera pans to the right.", "It tracks the runner to the right", 0.0),
+        ("camera_motion", "The camera zooms in, then pans left.", "The camera pans", 0.5),
+        ("camera_motion", "The camera tilts up.", "It tracks the runner", 1.0),
         ("expression", "He looks sad.", "Smiling", 1.0),
         ("expression", "He looks happy.", "Smiling", 0.0),
     ],
@@ -82,6 +87,9 @@ def test_a_clash_weighs_as_much_as_the_expert_is_sure() -> None:
 def test_of_two_people_it_is_not_known_whose_face_the_expert_saw() -> None:
     said = EMPTY.model_copy(update={"subjects": (person("Sad"), person("", main=False))})
     assert clashes(candidate("a", said, expression=("He is happy.", 0.9))) == ()
+    woman = person("", main=False).model_copy(update={"TYPES": Types(type="Woman", sub_type="")})
+    two = said.model_copy(update={"subjects": (person("Sad"), woman)})
+    assert clashes(candidate("a", two, expression=("He is happy.", 0.9))) == ()
 
 
 WRONG = EMPTY.model_copy(update={"shot_type": "medium_shot"})
@@ -127,11 +135,11 @@ def test_holding_few_picks_the_same_as_sorting_all(rows: list[tuple[int, int, in
     a_video = max(1, int(0.05 * most))
     a_concept = max(1, -(-2 * most // max(1, len({one.concept for one in clips}))))
     videos: Counter[str] = Counter()
+    concepts: Counter[str] = Counter()
     taken: set[str] = set()
-    for limit in (a_concept, most):
-        concepts: Counter[str] = Counter()
+    for of_video, of_concept in ((a_video, a_concept), (a_video, most), (most, a_concept), (most, most)):
         for one in ranked:
-            free = videos[one.video_id] < a_video and concepts[one.concept] < limit
+            free = videos[one.video_id] < of_video and concepts[one.concept] < of_concept
             if one.clip_id not in taken and len(taken) < most and free:
                 taken.add(one.clip_id)
                 videos[one.video_id] += 1
@@ -141,12 +149,21 @@ def test_holding_few_picks_the_same_as_sorting_all(rows: list[tuple[int, int, in
     ]
 
 
-def test_a_concept_fills_what_the_others_leave_but_a_video_does_not() -> None:
+def test_concepts_and_at_last_videos_fill_what_the_others_leave() -> None:
     one_concept = pick(many(400, 80, 1), 40)
     assert len(one_concept) == 40
-    one_video = pick(many(400, 1, 4), 40)
-    assert len(one_video) == 2  # a twentieth of 40
-    assert len(pick(many(400, 1, 4), 3)) == 1
+    assert max(Counter(one.video_id for one in one_concept).values()) == 2  # a twentieth of 40
+    film = pick(many(1_000, 1, 4), 200)
+    assert len(film) == 200
+    assert max(Counter(one.concept for one in film).values()) == 100  # twice an even share
+    assert [one.clip_id for one in pick(many(400, 1, 4), 3)] == ["0000", "0001", "0201"]
+
+
+def test_short_videos_are_spread_before_a_film_fills_the_rest() -> None:
+    film = [candidate(f"f{n:03d}", WRONG, video="film", shot_type=("close_up", 0.9)) for n in range(500)]
+    short = [candidate(f"s{n:03d}", WRONG, video=f"v{n}", shot_type=("close_up", 0.1)) for n in range(30)]
+    found = Counter(one.video_id for one in pick([*film, *short], 100))
+    assert (found["film"], len(found)) == (70, 31)
 
 
 def test_where_all_agree_there_is_nothing_to_look_at() -> None:

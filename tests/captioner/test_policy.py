@@ -13,6 +13,7 @@ import pytest
 from captioner.embedded import EmbeddedCaptioner
 from captioner.policy import PolicyCaptioner
 from captioner.schema import dumps, loads
+from captioner.serialize import prompt
 from pipeline.clip import Clip
 from pipeline.stage import checked
 
@@ -40,7 +41,7 @@ def rows(said: dict[str, Any] = MODEL, language: str = "en", **changes: dict[str
             "shot_position_confidence": 0.8,
         },
         "expression": {
-            "expression": "The person smiles.",
+            "expression": "The person looks neutral, then happy.",
             "expression_confidence": 0.8,
             "expression_tracks": [{"start_s": 0.0}],
         },
@@ -75,7 +76,10 @@ def test_sure_experts_replace_their_fields_and_no_others() -> None:
         "shot_angle": "low_angle",
         "shot_position": "side_view",
         "camera_motion": "The camera is static.",
-        "subjects": [MODEL["subjects"][0] | {"expression": "The person smiles."}, MODEL["subjects"][1]],
+        "subjects": [
+            MODEL["subjects"][0] | {"expression": "Looks neutral, then happy."},
+            MODEL["subjects"][1],
+        ],
     }
     assert sources == ALL_MODEL | {
         "shot_type": "shot",
@@ -142,8 +146,12 @@ def test_an_expression_needs_one_face_and_one_person() -> None:
     dog_first = MODEL | {"subjects": MODEL["subjects"][::-1]}
     caption, sources = decided(rows(dog_first))
     assert sources["subjects.1.expression"] == "expression"
-    assert [one["expression"] for one in caption["subjects"]] == ["", "The person smiles."]
+    assert [one["expression"] for one in caption["subjects"]] == ["", "Looks neutral, then happy."]
+    assert " She looks neutral, then happy." in prompt(loads(json.dumps(caption)), "t2v")
     assert "subjects.0.expression" not in decided(rows(MODEL | {"subjects": []}))[1]
+    for several in ("Crowd", "Group of people", "Children", "Man and woman"):
+        crowd = MODEL["subjects"][0] | {"TYPES": {"type": "Human", "sub_type": several}}
+        assert "subjects.0.expression" not in decided(rows(MODEL | {"subjects": [crowd]}))[1]
 
 
 def test_english_sentences_stay_out_of_other_languages() -> None:

@@ -14,7 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from captioner import chinese
+from captioner.concepts import TYPE_OF
 from captioner.experts import camera_words
+from captioner.experts.expression import WORDS, of_subject
 from captioner.phrases import in_chinese
 from captioner.schema import Caption, Subject, Types, dumps
 from captioner.serialize import KINDS, Kind, Language, draw, in_language, parts, prompt, said, tidy, write
@@ -120,12 +123,72 @@ def test_a_chinese_caption_is_told_in_chinese() -> None:
         ("lighting", "Dark, low contrast, warm tones.", "光线：昏暗，低对比度，暖色调"),
         ("lighting", "Dark, moody.", ""),
         ("environment", "On the left.", ""),
+        ("expression", "Looks happy.", "表情高兴"),
+        ("expression", "The person looks slightly sad.", "表情略显悲伤"),
+        ("expression", "Looks neutral, then surprised.", "表情平静，然后惊讶"),
+        ("expression", "Looks tired.", ""),
+        ("expression", "Happy", ""),
     ],
 )
 def test_the_phrases_of_the_embedded_captioner_are_told_in_chinese(field: str, text: str, told: str) -> None:
     assert in_chinese(field, text) == told
     assert in_language(text, "zh", f"subjects.0.{field}") == told
     assert in_language(text, "en", field) == tidy(text)
+
+
+def test_every_expression_that_the_expert_can_name_is_told_in_chinese() -> None:
+    for word in WORDS.values():
+        assert in_chinese("expression", of_subject(f"The person looks {word}.")), word
+
+
+def test_every_label_of_the_detector_and_its_type_has_a_chinese_noun() -> None:
+    assert [word for word in {*TYPE_OF, *TYPE_OF.values()} if word.lower() not in chinese.NOUNS] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "sub_type", "told"),
+    [
+        ("Human", "Person", "画面中有一个人物。"),
+        ("Human", "", "画面中有一个人物。"),
+        ("Human", "Crowd", "画面中有人群。"),
+        ("Human", "Group of people", "画面中有人群。"),
+        ("Human", "Team", "画面中有人群。"),
+        ("Human", "People", "画面中有人群。"),
+        ("Human", "Children", "画面中有孩子们。"),
+        ("Human", "Women", "画面中有女子们。"),
+        ("Human", "Couple", "画面中有两人。"),
+        ("Human", "Family", "画面中有一个家庭。"),
+        ("Human", "Audience", "画面中有观众。"),
+        ("Human", "Band", "画面中有一支乐队。"),
+        ("Human", "Firefighters", "画面中有人物。"),
+        ("Human", "Group of dancers", "画面中有人群。"),
+        ("Human", "Young woman", "画面中有一名女子。"),
+        ("Human", "Elderly people", "画面中有人群。"),
+        ("Human", "Man and woman", "画面中有两人。"),
+        ("Human", "Boys and girls", "画面中有人群。"),
+        ("Animal", "Dogs and cats", "画面中有动物。"),
+        ("Animal", "Black and white cat", "画面中有一只猫。"),
+        ("Animal", "Group", "画面中有动物。"),
+        ("Animal", "Mouse", "画面中有一只老鼠。"),
+        ("Electronics", "Mouse", "画面中有一个鼠标。"),
+        ("Human", "女人", "画面中有女人。"),
+        ("Animal", "Dogs", "画面中有狗。"),
+        ("Animal", "Sparrow", "画面中有动物。"),
+        ("Vehicles", "Buses", "画面中有公交车。"),
+        ("Kitchenware", "Cup", "画面中有一个杯子。"),
+        ("Furniture", "Bed", "画面中有一张床。"),
+        ("Plant", "Potted plant", "画面中有一盆盆栽。"),
+    ],
+)
+def test_a_group_is_no_one_person_in_chinese(kind: str, sub_type: str, told: str) -> None:
+    assert prompt(caption(subject(kind, sub_type)), "t2v", "zh") == told
+
+
+def test_others_of_an_unknown_kind_are_others_in_chinese() -> None:
+    two = [subject("Human", "Firefighter", main=nth == 0, position="On the left.") for nth in range(2)]
+    assert prompt(caption(*two), "t2v", "zh") == "人物位于画面左侧。其他人物位于画面左侧。"
+    smiling = subject("Human", "Woman", expression="Looks neutral, then happy.")
+    assert prompt(caption(smiling), "t2v", "zh") == "女子表情平静，然后高兴。"
 
 
 def test_every_motion_that_the_camera_expert_can_name_is_told_in_chinese() -> None:
@@ -174,6 +237,9 @@ def test_every_motion_that_the_camera_expert_can_name_is_told_in_chinese() -> No
         ("expression", "Calm expression", "The man has a calm expression."),
         ("expression", "A broad grin", "The man has a broad grin."),
         ("expression", "Sad", "The man's expression is sad."),
+        ("expression", "Looks neutral, then happy.", "The man looks neutral, then happy."),
+        ("expression", "The person looks happy.", "The man looks happy."),
+        ("expression", "The person beside him laughs.", "There is a man. The person beside him laughs."),
         ("position", "On the right.", "The man is on the right."),
         ("position", "Center", "The man is in the center."),
         ("position", "Right of the car", "The man is on the right of the car."),
@@ -193,6 +259,12 @@ def test_a_field_becomes_a_sentence_about_its_subject(field: str, text: str, tol
         ("camera_motion", "Static", "The camera is static."),
         ("camera_motion", "Slowly zooming in", "The camera is slowly zooming in."),
         ("camera_motion", "Slow pan left", "Camera motion: slow pan left."),
+        ("camera_motion", "Static shot.", "Static shot."),
+        ("camera_motion", "Handheld shot, following her", "Handheld shot, following her."),
+        ("camera_motion", "Tracking shots", "Tracking shots."),
+        ("camera_motion", "Fixed shot!", "Fixed shot!"),
+        ("camera_motion", "Panning SHOT.", "Panning SHOT."),
+        ("camera_motion", "Steady", "The camera is steady."),
         ("camera_motion", "the camera tilts up", "The camera tilts up."),
         ("environment", "In a kitchen", "The scene is set in a kitchen."),
         ("lighting", "Soft daylight", "Soft daylight."),
@@ -216,6 +288,24 @@ def test_subjects_of_one_name_are_told_apart_and_many_are_many() -> None:
     assert prompt(caption(*three), "t2v") == (
         "There is a person. There is another person. There is a third person."
     )
+    for shown, told in (("Looks happy.", "look happy."), ("Has a grin", "have a grin."), ("Cries", "cry.")):
+        assert prompt(caption(subject("Human", "People", expression=shown)), "t2v") == f"The people {told}"
+    verbs = {
+        "Lies": "lie",
+        "Gazes": "gaze",
+        "Watches": "watch",
+        "Uses": "use",
+        "Flies": "fly",
+        "Mixes": "mix",
+    }
+    for does, told in verbs.items():
+        assert prompt(caption(subject("Human", "People", action=does)), "t2v") == f"The people {told}."
+    passing = subject(
+        "Human", "Men", action="Walks past", appearance="Wears coats", position="Stays on the left"
+    )
+    assert prompt(caption(passing), "t2v") == "The men walk past. They wear coats. They stay on the left."
+    rushing = subject("Human", "Women", action="Slowly pushes a cart", position="Carries on")
+    assert prompt(caption(rushing), "t2v") == "The women slowly push a cart. They carry on."
     people = caption(subject("Human", "People", action="Walking", appearance="Dressed in black"))
     assert prompt(people, "t2v") == "The people are walking. They are dressed in black."
     men = caption(subject("Human", "Men", action="Sit and listen"))
@@ -231,6 +321,51 @@ def test_subjects_of_one_name_are_told_apart_and_many_are_many() -> None:
     assert prompt(men, "t2v") == "There is a man. Another man nods. He wears a coat."
     owl = caption(subject("Animal", "Snowy_Owl"), subject("Vehicles", "", main=False))
     assert prompt(owl, "t2v") == "There is a snowy owl. There are vehicles."
+
+
+def test_an_expression_is_the_subjects_own() -> None:
+    dog = subject("Animal", "Dog", action="Runs")
+    woman = subject("Human", "Woman", main=False, action="Throws a ball", expression="Looks happy.")
+    assert prompt(caption(dog, woman), "t2v") == "The dog runs. The woman throws a ball. She looks happy."
+    several = [
+        subject("Human", "Person", main=nth == 0, expression=text, position="On the left.")
+        for nth, text in enumerate(("Looks neutral.", "The person looks sad."))
+    ]
+    assert prompt(caption(*several), "t2v") == (
+        "The person looks neutral. The person is on the left."
+        " Another person looks sad. The other person is on the left."
+    )
+    owner = subject("Animal", "Dog", expression="The person looks happy.")
+    assert "The dog looks" not in prompt(caption(owner), "t2v")
+
+
+@pytest.mark.parametrize(
+    ("kind", "sub_type", "mentioned", "told"),
+    [
+        ("Human", "Group of people", "There is a group of people.", "The group of people waits."),
+        ("Human", "Crowd", "There is a crowd.", "The crowd waits."),
+        ("Human", "Audience", "There is an audience.", "The audience waits."),
+        ("Human", "Couple", "There is a couple.", "The couple waits."),
+        ("Human", "Children", "There are children.", "The children wait."),
+        ("Human", "People", "There are people.", "The people wait."),
+        ("Human", "Parents", "There are parents.", "The parents wait."),
+        ("Human", "Kids", "There are kids.", "The kids wait."),
+        ("Sport", "Skis", "There are skis.", "The skis wait."),
+        ("Human", "Man and woman", "There are a man and a woman.", "The man and woman wait."),
+        (
+            "Animal",
+            "Black and white cat",
+            "There is a black and white cat.",
+            "The black and white cat waits.",
+        ),
+        ("Animal", "Flock of birds", "There is a flock of birds.", "The flock of birds waits."),
+        ("Plant", "Bunch of flowers", "There is a bunch of flowers.", "The bunch of flowers waits."),
+    ],
+)
+def test_groups_are_one_and_plurals_many(kind: str, sub_type: str, mentioned: str, told: str) -> None:
+    assert prompt(caption(subject(kind, sub_type)), "t2v") == mentioned
+    verb = "Wait" if mentioned.startswith("There are") else "Waits"
+    assert prompt(caption(subject(kind, sub_type, action=verb)), "t2v") == told
 
 
 @pytest.mark.parametrize("nothing", ["", " - ", "N/A", "n/a.", "...", "Unknown", ";", "无", "none"])

@@ -11,7 +11,15 @@ from captioner.experts.boxes import Box
 from captioner.subjects import Limits, Track, position, subjects, tracks
 from filters.detectors.coco import LABELS
 
-LIMITS = Limits(evidence_min=0.5, area_min=0.005, most=4, left_max=0.37, right_min=0.63, nearer_ratio=2.0)
+LIMITS = Limits(
+    evidence_min=0.5,
+    area_min=0.005,
+    most=4,
+    left_max=0.37,
+    right_min=0.63,
+    nearer_ratio=2.0,
+    main_area_min=0.03,
+)
 FRAMES = (0, 48, 96, 144)
 
 
@@ -67,6 +75,23 @@ def test_a_crowd_outweighs_the_bus_behind_it() -> None:
     found = tracks([*bus, *crowd], FRAMES, LIMITS)
     assert found[0].label == "person"
     assert len(found) == LIMITS.most
+
+
+def test_a_tiny_thing_is_no_main_subject_but_a_person_is() -> None:
+    """0.15 of both sides is 2.25 % of the picture."""
+
+    def named(*boxes: Box) -> list[str]:
+        return [one.TYPES.sub_type for one in subjects(tracks(boxes, FRAMES, LIMITS), LIMITS)]
+
+    plant = [box("potted plant", frame, 0.2, 0.15) for frame in FRAMES]
+    bed = [box("bed", frame, 0.6, 0.6) for frame in FRAMES]
+    dog = [box("dog", frame, 0.8, 0.18) for frame in FRAMES]
+    assert named(*plant) == named(*plant, *bed) == []
+    assert named(*dog, *plant, *bed) == ["Dog", "Bed", "Potted plant"]
+    assert named(*(box("potted plant", frame, 0.2, 0.18) for frame in FRAMES)) == ["Potted plant"]
+    assert named(*(box("person", frame, 0.2, 0.15) for frame in FRAMES), *bed) == ["Person", "Bed"]
+    flock = [box("bird", frame, x, 0.15) for frame in FRAMES for x in (0.2, 0.8)]
+    assert named(*flock) == ["Bird", "Bird"]
 
 
 def test_nothing_is_found_in_nothing() -> None:

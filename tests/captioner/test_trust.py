@@ -224,6 +224,9 @@ GOOD = (
     ("action", "He repeats the gesture, prints a page and reads the text on it."),
     ("action", "I \u2665 NY is printed on the cup that she lifts to her lips."),
     ("expression", "No visible expression: the head is turned away."),
+    ("expression", "We cannot see his face because he is turned away."),
+    ("action", "He throws the ball. He runs to the wall. He throws the ball."),
+    ("environment", "A door with a note on it. Please ask at the desk."),
     ("expression", "Unfortunately for him, he looks guilty."),
     ("position", "Center."),
     ("camera_motion", "The camera pans left, then right, then left, and stops on the door."),
@@ -248,6 +251,23 @@ def test_what_captions_say_is_taken(field: str, text: str) -> None:
     whole = plain()
     (whole["subjects"][0] if field in whole["subjects"][0] else whole)[field] = text
     assert text in dumps(taken(json.dumps(whole)).caption).replace('\\"', '"')
+
+
+@pytest.mark.parametrize(
+    ("word", "means", "note"),
+    [
+        ("None", "The camera is static.", "camera_motion: none, in a word"),
+        ("none.", "The camera is static.", "camera_motion: none, in a word"),
+        ("N/A", "", "camera_motion: a placeholder"),
+        ("Unknown", "", "camera_motion: a placeholder"),
+        (None, "", "camera_motion: null"),
+    ],
+)
+def test_none_of_the_cameras_motion_is_a_still_camera(word: str | None, means: str, note: str) -> None:
+    found = taken(json.dumps(plain(camera_motion=word)))
+    assert (found.caption.camera_motion, found.notes) == (means, (note,))
+    place = {"environment": "None", "lighting": "None", "camera_motion": "None"}
+    assert fault(json.dumps(plain(subjects=[], **place))).kind is Kind.EMPTY
 
 
 def test_a_caption_in_telegrams_is_english() -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from captioner.engine import CaptionEngine, frames_digest
 from captioner.generate import Answer, Finish, GeneratorDied, Prompt
+from captioner.policy import PolicyCaptioner
 from captioner.prompt import PromptError
 from captioner.schema import dumps, loads
 from captioner.vlm import VlmCaptioner, told
@@ -74,6 +75,7 @@ def test_a_row_says_the_caption_and_how_it_came_about() -> None:
     pa.Table.from_pylist([dict(checked(SERVER.columns, row))], schema=SERVER.columns)
     assert row["vlm_caption"] == dumps(loads(row["vlm_caption"]))
     assert {name: row[name] for name in SERVER.columns.names if name != "vlm_caption"} == {
+        "vlm_status": "ok",
         "vlm_engine": "scripted/1",
         "vlm_prompt": SERVER.template().label,
         "vlm_language": "en",
@@ -115,6 +117,34 @@ def test_failures_are_errors_with_their_reason_and_harm_no_neighbour() -> None:
     )
     with pytest.raises(ClipError, match="caption_invalid"):
         SERVER.measure(state(SERVER, lambda prompt: "prose"), clip(), frames())
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "attempts", "finish"),
+    [("prose", "invalid", 2, "stop"), ("!500", "failed", 1, "error")],
+)
+def test_how_a_failure_came_about_is_known_without_its_text(
+    text: str, status: str, attempts: int, finish: str
+) -> None:
+    with pytest.raises(ClipError) as failed:
+        SERVER.measure(state(SERVER, lambda prompt: text), clip(), frames())
+    row = checked(SERVER.columns, failed.value.known)
+    (stored,) = pa.Table.from_pylist([row], schema=SERVER.columns).to_pylist()
+    assert stored == {
+        "vlm_caption": None,
+        "vlm_status": status,
+        "vlm_engine": "scripted/1",
+        "vlm_prompt": SERVER.template().label,
+        "vlm_language": "en",
+        "vlm_attempts": attempts,
+        "vlm_prompt_tokens": 9 * attempts,
+        "vlm_output_tokens": 4 * attempts,
+        "vlm_finish": finish,
+        "vlm_notes": [],
+        "vlm_frames_sha256": frames_digest(frames()),
+    }
+    assert PolicyCaptioner().fallen("vlm", row) == {"caption_status": status}
+    assert PolicyCaptioner().fallen("camera", {}) == {}
 
 
 def test_a_dead_engine_is_no_clips_error() -> None:

@@ -40,7 +40,7 @@ def test_the_funnel_of_a_whole_run(whole: tuple[Any, Path]) -> None:
         "files": len(files),
         "rows": 4,
         "bytes": sum(path.stat().st_size for path in files),
-        "nulls": {"caption": 4, "prompt_t2v": 4, "prompt_i2v": 4},
+        "nulls": {"caption": 4, "prompt_t2v": 4, "prompt_i2v": 4, "prompts": 0},
     }
     (failure,) = found["failures"]
     assert set(failure) == {"item", "stage", "reason", "message", "attempts"}

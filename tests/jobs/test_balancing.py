@@ -109,6 +109,16 @@ def test_a_pool_that_keeps_nothing_is_balanced_and_shown(whole: tuple[Any, Path]
     assert [axis.labels for axis in view.axes] == [(), (), ()]
 
 
+def test_a_pool_without_clips_has_labels_beside_its_own(whole: tuple[Any, Path]) -> None:
+    """One that keeps nothing of clips with captions: the camera's labels are none, and still words."""
+    small, done = whole
+    texts, numbers = pa.array([], pa.string()), pa.array([], pa.float64())
+    table = pa.table(
+        {"duration_s": numbers, "aspect_ratio": numbers, "camera_motion": texts, "video_id": texts}
+    )
+    assert Gather(chain.account_of(small.run(done)))._beside(table) == ("camera", texts)
+
+
 def test_what_no_shard_can_hold_is_not_weighed(whole: tuple[Any, Path], tmp_path: Path) -> None:
     run = balanced(whole, tmp_path, SOURCES.format(repeat=1.0), frame_counts="[17]")
     pools = Pools(run)

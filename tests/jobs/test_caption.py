@@ -10,6 +10,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
@@ -19,6 +20,7 @@ from jobs.command import status_of
 from jobs.config import Config, ConfigError, dump, load
 from jobs.run import NotReady, Run, chosen_stages
 from jobs.status import AGAIN, USAGE
+from jobs.tables import measurements
 from pipeline.stage import FrameBatch, StageDied
 
 GOOD = (Path(__file__).parents[1] / "captioner" / "hostile" / "ok_plain.json").read_text(encoding="utf-8")
@@ -70,6 +72,13 @@ def test_every_clip_is_captioned_or_has_a_reason_and_retry_asks_for_the_failed_a
     failed = [row for row in first if row["error_reason"] is not None]
     assert [row["error_reason"] for row in failed] == ["engine_failed"]
     assert "it answered 500" in failed[0]["error"]
+    how = [(row["vlm_status"], row["vlm_attempts"], row["vlm_caption"]) for row in failed]
+    assert how == [("failed", 1, None)]
+    # What is known of a failure passes no rule: where recipes look, the row has no values.
+    seen = pa.concat_tables(list(measurements(run, ["vlm_attempts", "vlm_notes"]))).to_pylist()
+    told = [(one["vlm_attempts"], one["vlm_notes"]) for one in seen if one["failed_stages"] == ["vlm"]]
+    assert told == [(None, None)]
+    assert all(one["vlm_attempts"] for one in seen if not one["failed_stages"])
     assert all(json.loads(row["vlm_caption"]) == json.loads(GOOD) for row in first if row not in failed)
     assert sorted(row["vlm_attempts"] for row in first if row not in failed)[-1] == 2
     asked_before = len(chat_server.asked)

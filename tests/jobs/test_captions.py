@@ -22,7 +22,7 @@ from jobs.pools import Pools
 from jobs.review import Review, Reviews
 from jobs.run import Run
 from jobs.truth import truth as truth_of
-from pipeline.shards import open_shard, read_manifest, read_rows
+from pipeline.shards import TEXTS, open_shard, read_manifest, read_rows
 from review.plan import Settings
 from review.store import Event
 
@@ -214,7 +214,7 @@ def test_a_captioned_run_has_prompts_and_is_evaluated_and_taught_from(
         assert row["prompt_t2v"] == (write(caption, row["clip_id"], "t2v").text or None)
         assert {one["kind"] for one in row["prompts"]} <= {"t2v", "i2v"}
     nulls = read_manifest((folder / "shards/tiny/manifest.json").read_bytes()).nulls
-    assert nulls == {name: sum(row[name] is None for row in rows) for name in nulls}
+    assert nulls == {name: sum(row[name] is None for row in rows) for name in TEXTS} | {"prompts": 0}
     assert (nulls["caption"], nulls["prompt_t2v"]) == (0, 2)  # of two clips nothing could be said
     listed = f"2 without a prompt_t2v, {nulls['prompt_i2v']} without a prompt_i2v"
     assert f"of 3 clips, {listed}" in small.said[-1].getvalue()
@@ -331,3 +331,51 @@ def test_a_model_that_contradicts_the_experts_is_looked_at(
     assert "B: vlm_caption: server tiny" in text
     found = {line[:16].strip(): line.split() for line in text.splitlines()}
     assert found["camera motion"][-5:] == ["100.0", "20.7", "to", "100.0", "100"]
+
+
+@pytest.mark.slow
+def test_a_prompt_that_is_missing_is_counted_and_a_retry_asks_for_it_alone(
+    small: Any, tmp_path: Path, chat_server: Any, chat_reply: Any
+) -> None:
+    refused = ["zh"]
+
+    def reply(asked: Any) -> Any:
+        words = asked.body["messages"][-1]["content"]
+        if isinstance(words, list):  # frames: the captioner asks
+            return chat_reply(text=dumps(SAID))
+        chinese = "特写" in words
+        if chinese and refused:
+            return chat_reply(status=400)
+        return chat_reply(
+            text="这是一个特写镜头，画面十分清晰。" if chinese else "It is a close-up of a quiet scene."
+        )
+
+    chat_server.reply = reply
+    asking = {"engine": "server", "url": chat_server.url, "served_model": "tiny"}
+    stage = {"vlm": asking, "fusion": asking | {"languages": ["en", "zh"], "dropout": 0.0}}
+    changes = {"captioner": "server", "stages": ["black", "fusion"], "stage": stage}
+    small.done(tmp_path / "run", sources=[str(small.media / "a.mp4")], **changes)
+    (row,) = shard_rows(tmp_path / "run")
+    assert row["prompt_t2v"].startswith("It is a close-up of a quiet scene. The camera pans")
+    written = [(one["kind"], one["language"]) for one in row["prompts"]]
+    assert written == [
+        ("t2v", "en"),
+        ("i2v", "en"),
+        ("i2v", "zh"),
+    ]  # the last is the camera's, and no model's
+    assert "of 1 clips, 1 without some of their prompts" in small.said[-1].getvalue()
+    status, text = run("report", tmp_path / "run", "--json")
+    found = json.loads(text)
+    assert (status, found["shards"]["tiny"]["nulls"]["prompts"]) == (0, 1)
+    assert [(one["stage"], one["reason"]) for one in found["failures"]] == [("fusion", "engine_failed")]
+    assert "t2v/zh/0" in found["failures"][0]["message"]
+    before = len(chat_server.asked)
+    refused.clear()
+    assert run("retry", tmp_path / "run")[0] == 0
+    assert len([one for one in chat_server.asked[before:] if one.body]) == 1
+    (row,) = shard_rows(tmp_path / "run")
+    assert [(one["kind"], one["language"]) for one in row["prompts"]] == [
+        (kind, language) for language in ("en", "zh") for kind in ("t2v", "i2v")
+    ]
+    found = json.loads(run("report", tmp_path / "run", "--json")[1])
+    assert (found["shards"]["tiny"]["nulls"]["prompts"], found["failures"]) == (0, [])

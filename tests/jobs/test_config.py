@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, ValidationError
 
 from jobs import chain
-from jobs.config import Config, ConfigError, dump, load, parse
+from jobs.config import Config, ConfigError, dump, load, parse, sentence
 
 
 def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
@@ -109,3 +110,18 @@ def test_another_settings_file_leaves_a_runs_precision(tmp_path: Path, asked: st
     (tmp_path / "s.toml").write_text(f'precision = "{asked}"\n')
     assert chain.resolve(str(tmp_path / "run"), tmp_path / "s.toml", (), {}).precision == found
     assert chain.resolve(str(tmp_path / "new"), tmp_path / "s.toml", (), {}).precision == asked
+
+
+def test_a_refusal_shows_the_beginning_of_a_long_value_and_no_empty_place() -> None:
+    class Whole(BaseModel):
+        name: int
+
+    with pytest.raises(ValidationError) as caught:
+        Whole.model_validate_json('{"a": ' + "[" * 5_000)
+    words = sentence(caught.value)
+    assert words.startswith("Invalid JSON: ")
+    assert words.endswith("[[ ...)")
+    assert len(words) < 200
+    with pytest.raises(ValidationError) as caught:
+        Whole.model_validate({"name": "x" * 61})
+    assert sentence(caught.value).endswith(f"(got '{'x' * 59} ...)")

@@ -97,6 +97,12 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
         read(tmp_path / "l.csv")
 
 
+def test_what_has_no_verdict_is_passed_over(tmp_path: Path) -> None:
+    file = tmp_path / "labels.csv"
+    file.write_text("clip_id,verdict,note,caption\na,skip,,\nb,,why,\nc,,,{}\nd,bad,,\n")
+    assert list(read(file)) == ["d"]
+
+
 def test_a_row_may_have_several_reasons(tmp_path: Path) -> None:
     file = tmp_path / "labels.csv"
     file.write_text("clip_id,verdict,reason\na,bad,logo;text\nb,bad,logo; \nc,good,logo\n")

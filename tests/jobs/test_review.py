@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
@@ -328,6 +329,45 @@ def test_labels_go_out_to_tune_and_come_in_again(made: Run, tmp_path: Path) -> N
     assert some.exit_code == 3
     assert "labels.csv, line 2: the plan has no item of clip 'nobody'" in some.output
     assert "1 refused" in some.output
+
+
+def test_label_studio_gets_what_it_takes_to_judge(made: Run, tmp_path: Path) -> None:
+    root, tasks, films = made.store.root, tmp_path / "tasks.json", tmp_path / "my films"
+    review = planned(made)
+    told = rushes("review-export", root, "--to", tasks, "--previews", films)
+    assert told.exit_code == 0, told.output
+    own = [item for item in review.plan.items if item.planted is None]
+    assert f"{len(own)} tasks, 0 verdicts of pretrain-tiny; tasks.xml: the labelling interface" in told.output
+    data = {task["data"]["item_id"]: task["data"] for task in json.loads(tasks.read_text())}
+    assert set(data) == {item.item_id for item in own}
+    for name, one in data.items():
+        assert Path(one["source"]).is_file()
+        assert 0 <= one["start_s"] < one["end_s"]
+        assert one["video"] == f"/data/local-files/?d=my%20films/{name}.mp4"
+        with av.open(str(films / f"{name}.mp4")) as film:
+            assert film.streams.video[0].codec_context.name == "h264"
+    assert {one["caption"] for one in data.values()} == {""}  # nobody has captioned this run
+    assert {path.name for path in films.iterdir()} == {f"{name}.mp4" for name in data}
+    assert b'value="$video"' in tasks.with_suffix(".xml").read_bytes()
+    assert rushes("review-export", root, "--to", tasks).exit_code == 0
+    assert b'value="$video"' not in tasks.with_suffix(".xml").read_bytes()
+    assert all("video" not in task["data"] for task in json.loads(tasks.read_text()))
+    refused = rushes("review-export", root, "--to", tmp_path / "l.csv", "--previews", films)
+    assert (refused.exit_code, "--previews is for the tasks of Label Studio" in refused.output) == (2, True)
+
+
+def test_one_reader_passes_a_gate_that_asks_for_one(made: Run) -> None:
+    root = made.store.root
+    words = ("review", root, "--pool", "tiny", "--readers", 1, "--plan")
+    drawn = rushes(*words)
+    assert "nothing is read twice" in drawn.output
+    (review,) = Reviews(Pools(made)).all()
+    assert not any(item.double for item in review.plan.items)
+    judge(review, "good", "ann")
+    assert verdict_of(made) == "pass"
+    several = rushes(*words, "--anew", "--reviewer", "ann", "--reviewer", "ben")
+    assert several.exit_code == 0
+    assert "nothing is read twice" not in several.output
 
 
 def test_exactly_the_clips_of_a_file_are_reviewed(made: Run, tmp_path: Path) -> None:

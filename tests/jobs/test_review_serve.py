@@ -17,7 +17,8 @@ import pytest
 from jobs import review_serve
 from jobs.config import ConfigError
 from jobs.pools import Pools
-from jobs.review_serve import Items, captions_of, corrected, live, sit
+from jobs.review_items import Items, captions_of
+from jobs.review_serve import corrected, live, sit
 from jobs.review_twins import Near, twin_of
 from jobs.run import Run
 from jobs.tables import measurements

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import reaper
-from pipeline.cluster import FOLDER, SOCKET_BYTES, ClusterError, private_folder
+from pipeline.cluster import FOLDER, SOCKET_BYTES, ClusterError, private_folder, room
 
 STARTING = "from pipeline.cluster import connect; connect(None, 1); import time; time.sleep(60)"
 
@@ -24,6 +24,14 @@ def place() -> Iterator[Path]:
     """An empty folder; pytest's own names are too long for sockets."""
     with tempfile.TemporaryDirectory(dir="/tmp") as made:
         yield Path(made)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "cpus"), [(0, 2), (1, 8), (2, 16), (0.5, 4), (4, 32), (16, 1)], ids=lambda value: f"{value}"
+)
+def test_a_worker_asks_for_no_more_cpus_than_any_node_has_for_it(gpus: float, cpus: int) -> None:
+    nodes = [{"CPU": 32.0, "GPU": 4.0}, {"CPU": 64.0, "GPU": 8.0}, {"CPU": 2.0}, {"memory": 1.0}]
+    assert room(gpus, nodes) == cpus
 
 
 def test_the_folder_is_this_users_alone(place: Path) -> None:

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -41,6 +41,34 @@ def outcome(units: list[tuple[str, ...]], pool: Pool) -> dict[tuple[str, ...], M
     seen: dict[tuple[str, ...], Mapping[str, float]] = {}
     run(Letters(), units, pool, lambda unit, done: seen.update({unit: done.counts}))
     return seen
+
+
+@dataclass(frozen=True)
+class Fitted(Letters):
+    """Says how many CPUs it was fitted to."""
+
+    cpus: int = 0
+
+    def fitted(self, cpus: int) -> "Fitted":
+        return replace(self, cpus=cpus)
+
+    def run(self, state: None, unit: tuple[str, ...], poison: Mapping[str, int]) -> Iterator[str | Done]:
+        yield Done({"cpus": self.cpus})
+
+
+def test_a_task_is_fitted_to_the_cpus_of_its_worker() -> None:
+    seen: list[float] = []
+    run(Fitted(), [("a",)], Pool(), lambda unit, done: seen.append(done.counts["cpus"]))
+    assert seen == [len(os.sched_getaffinity(0))]
+
+
+@pytest.mark.slow
+def test_on_ray_workers_share_the_cpus(ray_here: None) -> None:
+    from pipeline.cluster import cpus
+
+    seen: list[float] = []
+    run(Fitted(), [("a",)], Pool(workers=None), lambda unit, done: seen.append(done.counts["cpus"]))
+    assert seen == [cpus()]
 
 
 def test_in_this_process() -> None:

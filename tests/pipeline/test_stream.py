@@ -25,7 +25,17 @@ from pipeline.runner import MAX_DEATHS, Done, Pool, Several, run
 from pipeline.scan import Span
 from pipeline.stage import BATCH, ClipError, FrameBatch, FrameSpec, Row, Stage, StageDied, WorkerSpent
 from pipeline.store import Entry, Store
-from pipeline.stream import LINE_CLIPS, Line, Segment, Stream, answered, lines, name_of, segments
+from pipeline.stream import (
+    LINE_CLIPS,
+    MOST_DECODERS,
+    Line,
+    Segment,
+    Stream,
+    answered,
+    lines,
+    name_of,
+    segments,
+)
 
 FRAMES, FPS = 60, 20
 SPANS = ((0, 20), (20, 40), (40, 43), (43, 60))
@@ -296,6 +306,88 @@ class Wide(Shuffled):
     """One whose frames several make."""
 
     decoders: ClassVar[int] = 2
+
+
+@dataclass(frozen=True)
+class Open(Wide):
+    """One that leaves the number of those who make frames open."""
+
+    decoders: ClassVar[int] = 0
+
+
+def test_decoders_are_as_many_as_cpus_are_left_where_the_stage_does_not_say(
+    line: tuple[Store, Line],
+) -> None:
+    def task(stage: Stage) -> Stream:
+        return Stream(Annotate(line[0], (Planned(stage, "f" * 8),)))
+
+    assert task(Open()).cpus == 1
+    assert [task(Open()).fitted(cpus).cpus for cpus in (1, 2, 3, 8, 64)] == [1, 1, 2, 7, MOST_DECODERS]
+    assert task(Wide()).fitted(8).cpus == 2
+
+
+@dataclass(frozen=True)
+class Lacking(Told):
+    """One whose rows lack something until the third attempt; and one clip fails, of which something is known."""
+
+    name: ClassVar[str] = "lacking"
+
+    def lacks(self, row: Row) -> ClipError | None:
+        short = row["attempt"] < self.enough
+        return ClipError("a word is missing", Reason.CAPTION_INVALID) if short else None
+
+    def measure(self, state: dict[str, float], clip: Clip, frames: FrameBatch | None) -> Row:
+        last = clip.upstream.get("lacking", {}).get("before", "nothing")
+        if clip.start_frame in self.fails and clip.attempt < self.enough:
+            raise ClipError("no", Reason.ENGINE_FAILED, {"before": f"{last}, failed"})
+        return {"attempt": self.enough if clip.start_frame else clip.attempt, "before": last}
+
+
+@dataclass(frozen=True)
+class After(Told):
+    """Requires it, and says what it knows where that has failed."""
+
+    name: ClassVar[str] = "after"
+    requires: ClassVar[tuple[str, ...]] = ("lacking",)
+
+    def fallen(self, name: str, known: Row) -> Row:
+        return {"before": f"{name}: {known['before']}"}
+
+
+@pytest.mark.parametrize("task", [Stream, lambda annotate: annotate], ids=["streamed", "one by one"])
+def test_what_is_known_of_a_failure_and_what_a_row_lacks_are_kept_and_tried_again(
+    line: tuple[Store, Line], task: Callable[[Annotate], Any]
+) -> None:
+    store, whole = line
+    planned, after = Planned(Lacking(fails=(20,)), "f" * 8), Planned(After(), "f" * 8)
+
+    def attempted(one: Planned, retry: bool, read: tuple[Planned, ...] = ()) -> tuple[Any, Entry]:
+        units = [replace(unit, retry=retry, todo=(one.stage.name,)) for unit in whole.units[:1]]
+        made = task(Annotate(store, (one,), read))
+        run(made, [Line(tuple(units))] if isinstance(made, Stream) else units, Pool(0))
+        entry = store.entry(one.step, "part-1")
+        assert entry is not None
+        return store.table(entry.outputs[-1].path).to_pylist(), entry
+
+    rows, entry = attempted(planned, retry=False)
+    assert [(r["attempt"], r["before"], r["error"]) for r in rows[:2]] == [
+        (1, "nothing", None),
+        (None, "nothing, failed", "no"),
+    ]
+    assert (entry.counts["failed"], len(entry.failures), len(entry.partial)) == (1, 1, 1)
+    assert (entry.partial[0].item, entry.partial[0].message) == (rows[0]["clip_id"], "a word is missing")
+    following, _ = attempted(after, False, (planned,))
+    assert [r["before"] for r in following[:2]] == ["", "lacking: nothing, failed"]
+    assert following[1]["error"] == "after needs the columns of lacking, which failed for this clip"
+    for _ in range(2):
+        rows, entry = attempted(planned, retry=True)
+    assert [(r["attempt"], r["before"]) for r in rows] == [
+        (3, "nothing"),
+        (3, "nothing, failed, failed"),
+        (3, "nothing"),
+        (3, "nothing"),
+    ]
+    assert entry.failures == entry.partial == ()
 
 
 @pytest.mark.slow

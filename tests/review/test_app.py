@@ -229,14 +229,28 @@ def test_a_verdict_is_in_the_file_once_it_is_answered_and_twice_is_once(
     )
 
 
+@pytest.mark.parametrize("looked_s", [10**400, float("nan"), -1, 86_400, "4", None])
+def test_a_time_that_is_none_is_not_kept(opened: Open, looked_s: Any) -> None:
+    review = opened()
+    first = review.desk.plan.items[0].item_id
+    review.desk.take(
+        "ann",
+        {"client_id": "looked-1", "kind": "verdict", "item": first, "verdict": "good", "looked_s": looked_s},
+    )
+    assert review.store.events()[0].shown_at is None
+
+
 def test_bad_wants_reasons_of_this_gate(opened: Open) -> None:
     review = opened()
     first = review.desk.plan.items[0].item_id
     for reasons in ([], ["no_such"], "logo", ["logo", 3], None, [["logo"]]):
         assert review.judge(first, "bad", reasons=reasons).status_code == 422
+    refused = review.judge(first, "bad", reasons=["other", "logo"])
+    assert (refused.status_code, refused.json()["message"]) == (422, "say in a note what else is wrong")
+    note = {"client_id": "note-0001", "kind": "note", "item": first, "note": "a hair on the lens"}
+    assert review.say(ANN, **note).status_code == 200
     assert review.judge(first, "bad", reasons=["other", "logo"]).status_code == 200
-    (event,) = review.store.events()
-    assert event.reasons == ("logo", "other")
+    assert review.store.events()[-1].reasons == ("logo", "other")
 
 
 @pytest.mark.parametrize(

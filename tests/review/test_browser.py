@@ -221,6 +221,30 @@ def test_a_verdict_that_is_on_its_way_survives_a_reload(serving: Open, visit: Op
     assert server.events() == [("verdict", IDS[0], "good")]
 
 
+def test_two_tabs_of_one_link_keep_what_each_could_not_send(serving: Open, visit: Open) -> None:
+    server = serving()
+    one = visit(server.links["ann"])
+    other = one.context.new_page()
+    other.goto(one.url)
+    for page, words in ((one, "top"), (other, "left")):
+        playing(page, 0)
+        page.route("**/api/event", lambda route: route.abort())
+        page.keyboard.press("n")
+        page.keyboard.type(words)
+        page.keyboard.press("Escape")
+        until(page, "document.querySelector('#trouble-title').textContent === 'NOT SAVED'")
+    assert server.events() == []
+    for page in (one, other):
+        page.goto("about:blank")
+    one.unroute("**/api/event")
+    one.goto(server.links["ann"])
+    one.wait_for_url(re.compile("/[0-9a-f]{12}/$"))
+    playing(one, 0)
+    assert server.events() == [("note", IDS[0], None)] * 2
+    assert one.input_value("#note") == "left"
+    assert one.evaluate("localStorage.length") == 0
+
+
 def test_what_is_refused_after_a_reload_is_said(serving: Open, visit: Open) -> None:
     server = serving()
     page = visit(server.links["ann"])
@@ -350,6 +374,79 @@ def test_corrections_are_marked_saved_and_taken_back(serving: Open, visit: Open)
     assert [kind for kind, _, _ in server.events()] == ["edit", "edit", "verdict"]
 
 
+def test_another_reason_asks_for_its_note(serving: Open, visit: Open) -> None:
+    server = serving()
+    page = visit(server.links["ann"])
+    playing(page, 0)
+    key = page.locator("#reasons button", has_text="say so in a note").locator("kbd").inner_text()
+    page.keyboard.press(key.lower())
+    page.keyboard.press("b")
+    assert page.evaluate("document.activeElement.id") == "note"
+    assert "Say in the note what is wrong" in page.evaluate("document.querySelector('#said').textContent")
+    assert "asked" in page.get_attribute("#because", "class")
+    assert page.get_attribute("#note", "placeholder") == "say what is wrong"
+    assert server.events() == []
+    page.keyboard.type("a hair on the lens, b")
+    assert "asked" not in page.get_attribute("#because", "class")
+    page.keyboard.press("Escape")
+    page.keyboard.press("b")
+    playing(page, 1)
+    assert server.events() == [("note", IDS[0], None), ("verdict", IDS[0], "bad")]
+
+
+def test_a_subject_is_added_and_removed_by_keyboard(serving: Open, visit: Open) -> None:
+    server = serving()
+    page = visit(server.links["ann"])
+    playing(page, 0)
+    page.focus("#fields .add")
+    page.keyboard.press("Enter")
+    assert "not saved yet: say what it is" in text(page, "changed")
+    assert page.locator("#fields .group").count() == 2
+    assert page.evaluate("document.activeElement.closest('.field').textContent") == "type"
+    page.keyboard.press("Escape")
+    page.keyboard.press("g")
+    assert server.events() == [], "what was added holds the verdict back until it says something"
+    added = page.locator("#fields .group").nth(1)
+    added.locator("textarea").nth(0).fill("Animal")
+    page.keyboard.press("Escape")
+    until(page, "document.querySelector('#said').textContent === 'The correction is saved.'")
+    assert text(page, "changed-words") == "1 field corrected, 1 subject added."
+    page.reload()
+    playing(page, 0)
+    assert text(page, "changed-words") == "1 field corrected, 1 subject added."
+    page.keyboard.press("e")
+    page.locator("#fields .group").nth(1).get_by_label("is main subject").check()
+    until(page, "document.querySelector('#changed-words').textContent.includes('2 main subjects')")
+    page.locator("#fields .remove").nth(0).focus()
+    page.keyboard.press("Enter")
+    until(page, "document.querySelector('#said').textContent === 'The correction is saved.'")
+    assert text(page, "changed-words") == "5 fields corrected."  # as many as before: one became another
+    page.keyboard.press("g")
+    playing(page, 1)
+    assert [kind for kind, _, _ in server.events()] == ["edit", "edit", "verdict"]
+
+
+def test_what_is_left_of_several_subjects_is_told_from_what_was_added(serving: Open, visit: Open) -> None:
+    page = visit(serving().links["ann"])
+    playing(page, 0)
+    man, dog = (
+        {"type": "Human", "looks": "tall", "does": ""},
+        {"type": "Animal", "looks": "small", "does": ""},
+    )
+    new = {"type": "Vehicle", "looks": "", "does": ""}
+    for now, origins in (
+        ([dog], [1]),
+        ([man, new, dog], [0, -1, 1]),
+        ([dog | {"looks": "large", "does": "sits"}, man], [0, 1]),  # as many: each is its own
+        ([dog, dog, man], [1, -1, 0]),
+        ([], []),
+    ):
+        found = page.evaluate(
+            "async ([now, was]) => (await import('./caption.js')).pairs(now, was)", [now, [man, dog]]
+        )
+        assert found == origins
+
+
 def test_captions_and_clips_stand_side_by_side(serving: Open, visit: Open) -> None:
     page = visit(serving().links["ann"])
     playing(page, 0)
@@ -393,6 +490,14 @@ def test_a_phone_shows_all_of_it(serving: Open, visit: Open) -> None:
         box = page.locator(f"#{button}").bounding_box()
         assert box["y"] + box["height"] <= 844
         assert box["height"] >= 44
+    assert "tap a field to correct it" in text(page, "engine")
+    assert "press E" not in text(page, "engine")
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        box = page.evaluate("document.activeElement.getBoundingClientRect().bottom")
+        held = page.evaluate("document.activeElement.matches('body, .verdict *')")
+        bar = page.locator(".verdict").bounding_box()["y"]
+        assert held or box <= bar, page.evaluate("document.activeElement.outerHTML")
     page.locator("#reasons button").nth(2).tap()
     page.locator("#bad").tap()
     playing(page, 1)

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from review.exact import passes
 from review.plan import Item, Plan, PlanError, Plant, Settings, Stratum, read, size, unchanged
+from review.reasons import Gate
 
 PLAN = Plan(
     gate="pretrain",
@@ -67,16 +69,18 @@ def test_the_paper_s_rates_are_raised_to_what_can_conclude() -> None:
     assert (pre.n, pre.one_stratum) == (85, False)
     assert size(Settings("pretrain", "540p", most_strata=1), 100_000).n == 76
     assert (
-        "0.01% of 100,000 clips would be 10; to conclude that at most 0.15 are bad takes 19" in pre.notes[0]
+        "0.01 % of 100,000 clips would be 10; to conclude that at most 15 % are bad takes 19 clips without a"
+        in pre.notes[0]
     )
     assert (
-        "85 with at most 7 bad: a pool of which 0.05 is bad then passes with a chance of 0.94" in pre.notes[1]
+        "85 clips with at most 7 bad: a pool of which 5 % is bad then passes with a chance of 93.8 %"
+        in pre.notes[1]
     )
     post = size(Settings("posttrain", "sft"), 100_000)
     assert post.n == 478
     assert size(Settings("posttrain", "sft", most_strata=1), 100_000).n == 436
     assert (
-        "0.10% of 100,000 clips would be 100; to conclude that at most 0.03 are bad takes 99" in post.notes[0]
+        "0.1 % of 100,000 clips would be 100; to conclude that at most 3 % are bad takes 99" in post.notes[0]
     )
 
 
@@ -93,6 +97,39 @@ def test_a_small_pool_is_one_stratum_and_takes_fewer() -> None:
     assert size(Settings("posttrain", "sft"), 1000).n == 308
     with pytest.raises(PlanError, match="the pool is empty"):
         size(Settings("pretrain", "540p"), 0)
+
+
+@pytest.mark.parametrize(
+    ("gate", "population", "sentence"),
+    [
+        ("posttrain", 1, "the only clip is read: it passes when none is bad"),
+        ("pretrain", 3, "all 3 clips are read: it passes when none is bad"),
+        ("pretrain", 7, "all 7 clips are read: it passes when at most 1 is bad"),
+    ],
+)
+def test_of_a_tiny_pool_all_is_read_and_said_so(gate: Gate, population: int, sentence: str) -> None:
+    found = size(Settings(gate, "tiny"), population)
+    assert (found.n, found.notes) == (population, (sentence,))
+    for bad in range(population + 1):
+        state = passes(bad, population, Settings(gate).allowed, population)
+        assert state is (bad <= (1 if "at most 1" in sentence else 0))
+
+
+def test_the_chance_of_a_small_pool_is_of_as_many_bad_ones_as_it_may_have() -> None:
+    found = size(Settings("posttrain", "small", limit=0.015, expected=0.012), 100)
+    assert found.n < 100
+    assert "a pool of which 1 % is bad" in found.notes[1]
+    share = float(found.notes[1].rsplit(" of ", 1)[1].removesuffix(" %"))
+    assert share >= 90
+
+
+def test_with_one_reader_nothing_is_read_twice_unless_there_are_more() -> None:
+    alone = Settings("pretrain", "540p", readers=1)
+    assert (alone.twice, Settings("pretrain", "540p").twice) == (0.0, 0.2)
+    assert replace(alone, double_ratio=0.2).twice == 0.2
+    said = "nothing is read twice: how far readers agree is not measured"
+    assert size(alone, 1000).notes[-1] == said
+    assert said not in size(replace(alone, double_ratio=0.2), 1000).notes
 
 
 def test_a_given_n_is_taken_and_said_where_it_cannot_conclude() -> None:

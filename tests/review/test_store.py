@@ -71,6 +71,15 @@ def test_events_are_never_changed_or_removed(store: ReviewStore, tmp_path: Path)
     other.close()
 
 
+def test_what_the_table_refuses_is_a_review_error(store: ReviewStore) -> None:
+    store._db.execute(
+        "CREATE TRIGGER never BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'not today'); END"
+    )
+    with pytest.raises(ReviewError, match="not today"):
+        store.append(said("i0"))
+    assert store.events() == ()
+
+
 def test_the_file_is_written_through_to_the_disk(store: ReviewStore) -> None:
     assert store._db.execute("PRAGMA synchronous").fetchone() == (
         2,
@@ -90,6 +99,9 @@ def test_verdicts_of_another_plan_are_refused(store: ReviewStore, tmp_path: Path
     ("event", "why"),
     [
         (said("i9"), "no such item"),
+        (said("i0", made_at=float("nan")), "times are seconds since 1970"),
+        (said("i0", made_at=float("inf")), "times are seconds since 1970"),
+        (said("i0", shown_at=-1.0), "times are seconds since 1970"),
         (said("i0", who=" "), "a client_id and a reviewer"),
         (Event("c", "i0", "ann", "verdict", 1.0), "only an event of that kind"),
         (Event("c", "i0", "ann", "note", 1.0, verdict="good"), "only an event of that kind"),

@@ -21,7 +21,7 @@ import pytest
 
 from captioner.engine import frames_digest
 from captioner.engines.chat import ServerSettings, asked_of
-from captioner.engines.server import GIVE_UP, UNTRACED, ServerGenerator, checked_url
+from captioner.engines.server import GIVE_UP, REFUSED, SHORT, UNTRACED, ServerGenerator, checked_url
 from captioner.engines.waits import LONGEST_WAIT_S, after_s, wait_s
 from captioner.generate import Answer, Finish, Generator, GeneratorDied, Prompt
 from pipeline.stage import FrameBatch
@@ -140,7 +140,7 @@ def test_any_size_of_frames_is_fitted_to_the_budget(
     ask(settings(chat_server, frame_px=28 * 28 * 40), prompt("a/1", shown))
     url = chat_server.asked[0].body["messages"][1]["content"][0]["video_url"]["url"]
     pictures = url.partition(",")[2].split(",")
-    assert len(pictures) == count
+    assert len(pictures) == max(2, count)  # a video has two frames at least
     sent = cv2.imdecode(np.frombuffer(base64.b64decode(pictures[0]), np.uint8), cv2.IMREAD_COLOR)
     assert sent.shape[0] * sent.shape[1] <= 28 * 28 * 40
     assert sent.shape[0] % 28 == sent.shape[1] % 28 == 0
@@ -290,14 +290,66 @@ def test_a_server_that_fails_prompt_after_prompt_ends_the_run(chat_server: Any, 
 
 
 def test_prompts_that_it_refuses_are_their_own_errors_however_many(chat_server: Any, chat_reply: Any) -> None:
-    chat_server.reply = lambda asked: chat_reply(status=413 if asked.body["seed"] % 2 else 400)
+    def reply(asked: Any) -> Any:
+        short = asked.body["messages"][-1]["content"] == SHORT
+        return chat_reply(
+            "yes" if short else "", status=200 if short else 413 if asked.body["seed"] % 2 else 400
+        )
+
+    chat_server.reply = reply
     answers = ask(settings(chat_server), *(prompt(f"{n}/1", seed=n) for n in range(GIVE_UP + 2)))
     assert Counter(one.finish for one in answers) == {Finish.ERROR: GIVE_UP + 2}
-    assert len(chat_server.asked) == GIVE_UP + 2
+    assert len(chat_server.asked) == GIVE_UP + 3  # with the short one, once
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_form_that_the_server_does_not_take_ends_the_run_unless_it_took_it_before(
+    chat_server: Any, chat_reply: Any, first: int
+) -> None:
+    said = b'{"error": {"message": "Invalid content type \'video_url\'"}}'
+
+    def reply(asked: Any) -> Any:
+        return chat_reply("x") if len(chat_server.asked) <= first else chat_reply(status=400, body=said)
+
+    chat_server.reply = reply
+    generator = ServerGenerator(settings(chat_server, window=1))
+    stream = generator.generate(prompt(f"{n}/1", frames(), schema=SCHEMA) for n in range(2 * REFUSED))
+    answers = [next(stream) for _ in range(REFUSED - 1 + first)]
+    assert answers[-1].message == (
+        "it answered 400: Invalid content type 'video_url' (stage.vlm.frames_as = \"images\" suits any server)"
+    )
+    if first:
+        assert len([*answers, *stream]) == len(chat_server.asked) == 2 * REFUSED
+        return
+    with pytest.raises(GeneratorDied, match=r"it refused 16 prompts of 16 and .* 'video_url'") as died:
+        next(stream)
+    assert str(died.value).endswith(
+        '; frames_as (now "video") and guide (now "response_format") set another form'
+    )
+    assert len(chat_server.asked) == REFUSED + 1
+    short = chat_server.asked[-1].body
+    assert short["messages"][-1]["content"][-1]["text"] == SHORT
+    assert "response_format" in short
+    generator.close()
+
+
+def test_a_lone_frame_is_a_video_of_two_and_one_image(chat_server: Any) -> None:
+    ask(settings(chat_server, frame_times=True), prompt("a/1", frames(1)))
+    body = chat_server.asked[-1].body
+    first, second = body["messages"][1]["content"][0]["video_url"]["url"].partition(",")[2].split(",")
+    assert first == second
+    assert body["media_io_kwargs"]["video"]["frames_indices"] == [0, 2]  # a tenth of a second at 24 frames
+    ask(settings(chat_server, frames_as="images"), prompt("a/1", frames(1)))
+    parts = chat_server.asked[-1].body["messages"][1]["content"]
+    assert [part["type"] for part in parts] == ["image_url", "text"]
 
 
 def test_what_it_refuses_in_between_hides_no_failing_server(chat_server: Any, chat_reply: Any) -> None:
-    chat_server.reply = lambda asked: chat_reply(status=500 if asked.body["seed"] % 2 else 400)
+    def reply(asked: Any) -> Any:
+        short = asked.body["messages"][-1]["content"] == SHORT
+        return chat_reply("yes") if short else chat_reply(status=500 if asked.body["seed"] % 2 else 400)
+
+    chat_server.reply = reply
     generator = ServerGenerator(settings(chat_server, window=1, retries=0))
     with pytest.raises(GeneratorDied, match="in a row failed, the last: it answered 500"):
         list(generator.generate(prompt(f"{n}/1", seed=n) for n in range(2 * GIVE_UP)))

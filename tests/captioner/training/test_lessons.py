@@ -30,9 +30,10 @@ def test_a_set_is_read_as_it_was_exported(tmp_path: Path) -> None:
 
 
 def row(kind: str = "video", path: str = "media/a.mp4", role: str = "assistant", text: Any = "{}") -> str:
-    said = [{"role": "user", "content": [{"type": kind, kind: path}, {"type": "text", "text": "?"}]}]
+    part = {"type": kind} if kind == "image" else {"type": kind, kind: path}
+    said = [{"role": "user", "content": [part, {"type": "text", "text": "?"}]}]
     said.append({"role": role, "content": [{"type": "text", "text": text}]})
-    return json.dumps({"id": "a", "messages": said})
+    return json.dumps({"id": "a", "messages": said, "images": [path] if kind == "image" else []})
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,10 @@ def row(kind: str = "video", path: str = "media/a.mp4", role: str = "assistant",
         (row(kind="audio"), "line 2: a medium that is no video or image of the set"),
         (row(path="../secret.mp4"), "line 2: a medium that is no"),
         (row(path="/etc/passwd"), "line 2: a medium that is no"),
+        (row(kind="image", path="../secret.png"), "line 2: a medium that is no"),
+        (row(kind="image").replace("media/a.mp4", 'a.png", "b.png'), "line 2: no row of"),
+        (row().replace('"images": []', '"images": ["a.png"]'), "line 2: no row of"),
+        (row().replace('"images": []', '"images": null'), "line 2: no row of"),
         (row(role="user"), "line 2: there is no answer"),
         (row(text=""), "line 2: there is no answer"),
         (row(text=3), "line 2: there is no answer"),

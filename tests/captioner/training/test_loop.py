@@ -95,6 +95,22 @@ def test_an_error_in_the_model_ends_it_at_once_with_lessons_waiting(tmp_path: Pa
         taught(training(list(range(14, 40)), Course(), broken=True), tmp_path, "x", SILENT)
 
 
+def test_a_training_with_the_default_batch_that_was_stopped_sees_the_same_batches(tmp_path: Path) -> None:
+    course, numbers = Course(epochs=1, save_every=7, rate=0.01), list(range(20, 130))
+    steps: list[Step] = []
+    whole = taught(training(numbers, course), tmp_path / "whole", "x", SILENT)
+    assert [step.clips for step in whole.steps] == [2] * 55  # of 110 clips, 512 would be one step
+
+    def stop(step: Step, total: int) -> None:
+        steps.append(step)
+        if len(steps) == 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        taught(training(numbers, course), tmp_path / "torn", "x", Tell(stop, lambda exam: None))
+    assert taught(training(numbers, course), tmp_path / "torn", "x", SILENT) == whole
+
+
 def test_a_state_of_another_training_is_refused_and_its_own_goes_on(tmp_path: Path) -> None:
     course = Course(batch=1, epochs=2, save_every=1, rate=0.01)
     whole = taught(training([2, 3], course), tmp_path / "whole", "x", SILENT)
