@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from jobs import balancing
 from jobs import config as settings
 from jobs import labels as reviewing
 from jobs import tune as tuning
-from jobs.account import Account, funnel
+from jobs.account import Account, PoolAccount, funnel
 from jobs.axes import balance_of, lacking
 from jobs.config import Config, ConfigError
 from jobs.crops import CLEAN
@@ -39,6 +40,8 @@ from pipeline.sources import Sources
 from pipeline.store import Failure, Store
 from pipeline.transnet import native_precision
 
+CAUSES = 3
+"""That a pool without clips is explained by, those that drop the most first."""
 STEPS = ("ingest", "segment", "annotate", "caption", "dedup", "select", "balance", "shard", "report")
 
 
@@ -335,13 +338,35 @@ def status(account: Account) -> int:
         )
         return FAILED
     if not videos.pending and not clips.pending and not clips.kept:
-        run.progress.warn("rushes: nothing was kept: see `rushes report` for the rules that dropped it")
+        widest = [pool for pool in account.accounts if pool.recipe.parent is None]
+        run.progress.warn(f"rushes: nothing was kept{_why_empty(account, widest)}")
         return FAILED
-    written = [pool.manifest.totals["rows"] for pool in account.accounts if pool.manifest is not None]
-    if written and not any(written) and not videos.pending:
-        run.progress.warn("rushes: the shards are empty: see `rushes report --json`, pools, `rejected_by`")
+    sharded = [pool for pool in account.accounts if pool.manifest is not None]
+    rows = sum(pool.manifest.totals["rows"] for pool in sharded if pool.manifest is not None)
+    if sharded and not rows and not videos.pending:
+        why = _why_empty(account, sharded)
+        others = [pool for pool in account.accounts if pool.manifest is None and pool.clips.kept]
+        way_out = ", ".join(f"{pool.recipe.name} keeps {pool.clips.kept:,.0f}" for pool in others)
+        way_out = f"; {way_out} (--pool {others[0].recipe.name})" if others else ""
+        run.progress.warn(f"rushes: the shards are empty{why}{way_out}")
         return FAILED
     return 0
+
+
+def _why_empty(account: Account, pools: Sequence[PoolAccount]) -> str:
+    """What drops the most clips of these pools, and where the rest stands."""
+    if not any(pool.clips.entered for pool in pools) and "shot" in account.dropped()["kind"].to_pylist():
+        least = account.run.config.segmenter().min_clip_s
+        return f": no shot is long enough for a clip of {least:g} s (segment.min_clip_s)"
+    told = []
+    for pool in pools:
+        failed = account.pools.verdicts(pool.recipe).column("failed").combine_chunks().flatten()
+        counts = Counter({row["values"]: row["counts"] for row in failed.value_counts().to_pylist()})
+        if pool.fate is not None:
+            counts += Counter({"balance": pool.fate.balanced_out}) + Counter(pool.fate.misfits)
+        causes = ", ".join(f"{name} ({clips:,})" for name, clips in counts.most_common(CAUSES))
+        told += [f"{pool.recipe.name} drops clips for {causes}"] if causes else []
+    return f": {'; '.join(told)}; `rushes report` shows all" if told else "; `rushes report` says why"
 
 
 def first(failures: Sequence[Failure]) -> str:

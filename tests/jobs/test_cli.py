@@ -182,9 +182,34 @@ def test_nothing_kept_is_status_3(copy: Path, tmp_path: Path) -> None:
     never = tmp_path / "tiny.toml"
     never.write_text("[keep]\nshort_side_px = { min = 99999 }\n")
     result = rushes("run", "--out", copy, "--workers", 0, "--recipe", never)
-    assert (result.exit_code, "nothing was kept" in result.stderr) == (3, True)
+    assert result.exit_code == 3
+    clips = json.loads(rushes("report", copy, "--json").stdout)["pools"]["tiny"]["in"]
+    assert f"nothing was kept: tiny drops clips for tiny.short_side_px ({clips}); " in result.stderr
     funnel = json.loads(rushes("report", copy, "--json").stdout)
     assert (funnel["clips"]["kept"], funnel["shards"]["tiny"]["rows"]) == (0, 0)
+
+
+def test_shots_that_are_all_too_short_are_said_with_their_setting(small: Any, tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(dump(small.config()))
+    long = ("--set", "segment.min_clip_s=40.0", "--set", "segment.max_clip_s=90.0")
+    out = tmp_path / "run"
+    video = small.media / "a.mp4"
+    result = rushes("run", video, "--config", tmp_path / "s.toml", "--out", out, "--workers", 0, *long)
+    assert result.exit_code == 3
+    assert "nothing was kept: no shot is long enough for a clip of 40 s (segment.min_clip_s)" in result.stderr
+
+
+def test_empty_shards_name_what_dropped_the_clips_and_a_pool_that_keeps_some(
+    copy: Path, small: Any, tmp_path: Path
+) -> None:
+    never = tmp_path / "never.toml"
+    never.write_text("[keep]\nshort_side_px = { min = 99999 }\n")
+    recipes = ("--recipe", small.recipe, "--recipe", never)
+    result = rushes("run", "--out", copy, "--workers", 0, *recipes, "--pool", "never")
+    assert result.exit_code == 3
+    assert "the shards are empty: never drops clips for never.short_side_px (" in result.stderr
+    assert "; tiny keeps " in result.stderr
+    assert "(--pool tiny)" in result.stderr
 
 
 def test_a_run_that_is_at_work_may_be_looked_at_but_not_worked_on(copy: Path) -> None:
