@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -186,14 +187,15 @@ def test_a_job_with_the_repository_as_working_directory(
 def test_a_ray_of_our_own_listens_on_loopback_alone(ray_here: None) -> None:
     import psutil
 
-    family = psutil.Process().children(recursive=True)
-    names = {process.name() for process in family}
+    names, heard = set(), []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has ended since, and listens no more
+            names.add(process.name())
+            heard += [
+                connection.laddr.ip
+                for connection in process.net_connections(kind="inet")
+                if connection.status == psutil.CONN_LISTEN
+            ]
     assert {"raylet", "gcs_server"} <= names
-    heard = [
-        connection.laddr.ip
-        for process in family
-        for connection in process.net_connections(kind="inet")
-        if connection.status == psutil.CONN_LISTEN
-    ]
     assert heard
     assert set(heard) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,10 @@ def listening() -> Iterator[tuple[str, int, str]]:
 
     here = psutil.Process()
     for process in (here, *here.children(recursive=True)):
-        for connection in process.net_connections(kind="inet"):
-            if connection.status == psutil.CONN_LISTEN:
-                yield connection.laddr.ip, connection.laddr.port, process.name()
+        with suppress(psutil.NoSuchProcess):  # it has ended since, and listens no more
+            for connection in process.net_connections(kind="inet"):
+                if connection.status == psutil.CONN_LISTEN:
+                    yield connection.laddr.ip, connection.laddr.port, process.name()
 
 
 def answer(port: int, method: str, path: str, body: str = "") -> int:

@@ -85,6 +85,24 @@ def playing(page: Any, whole: int) -> None:
     until(page, "document.querySelector('#stage video')?.currentTime > 0")
 
 
+def routed(page: Any, handler: Callable[[Any], None]) -> None:
+    """Lets `handler` answer what the page says, once the browser asks it: that may be a little later."""
+    asked: list[str] = []
+
+    def answer(route: Any) -> None:
+        asked.append(route.request.method)
+        if route.request.method == "GET":  # by `routed`; the page posts
+            route.abort()
+        else:
+            handler(route)
+
+    page.route("**/api/event", answer)
+    deadline = time.monotonic() + 10
+    while not asked:
+        page.evaluate("fetch('api/event').then(() => null, () => null)")
+        assert time.monotonic() < deadline, "the browser does not ask"
+
+
 def text(page: Any, element: str) -> str:
     return str(page.inner_text(f"#{element}"))
 
@@ -211,7 +229,7 @@ def test_a_verdict_that_is_on_its_way_survives_a_reload(serving: Open, visit: Op
     server = serving()
     page = visit(server.links["ann"])
     playing(page, 0)
-    page.route("**/api/event", lambda route: route.abort())
+    routed(page, lambda route: route.abort())
     page.keyboard.press("g")
     until(page, "document.querySelector('#trouble-title').textContent === 'NOT SAVED'")
     assert server.events() == []
@@ -228,7 +246,7 @@ def test_two_tabs_of_one_link_keep_what_each_could_not_send(serving: Open, visit
     other.goto(one.url)
     for page, words in ((one, "top"), (other, "left")):
         playing(page, 0)
-        page.route("**/api/event", lambda route: route.abort())
+        routed(page, lambda route: route.abort())
         page.keyboard.press("n")
         page.keyboard.type(words)
         page.keyboard.press("Escape")
@@ -249,12 +267,12 @@ def test_what_is_refused_after_a_reload_is_said(serving: Open, visit: Open) -> N
     server = serving()
     page = visit(server.links["ann"])
     playing(page, 0)
-    page.route("**/api/event", lambda route: route.abort())
+    routed(page, lambda route: route.abort())
     page.keyboard.press("g")
     until(page, "document.querySelector('#trouble-title').textContent === 'NOT SAVED'")
     page.unroute("**/api/event")
     refusal = {"status": 409, "json": {"message": "this item has its readers already"}}
-    page.route("**/api/event", lambda route: route.fulfill(**refusal))
+    routed(page, lambda route: route.fulfill(**refusal))
     page.reload()
     playing(page, 0)
     assert text(page, "trouble-title") == "NOT TAKEN"
@@ -275,7 +293,7 @@ def test_a_correction_is_shown_until_it_is_known_to_be_taken_back(serving: Open,
     field.fill("Hard light.")
     page.keyboard.press("Escape")
     until(page, "document.querySelector('#said').textContent === 'The correction is saved.'")
-    page.route("**/api/event", lambda route: route.fulfill(status=422, json={"message": "not now"}))
+    routed(page, lambda route: route.fulfill(status=422, json={"message": "not now"}))
     page.click("#restore")
     until(page, "document.querySelector('#changed-words').textContent === 'Not taken back: not now.'")
     assert field.input_value() == "Hard light."
@@ -309,7 +327,7 @@ def test_an_answer_that_is_lost_is_no_second_verdict(serving: Open, visit: Open)
         else:
             route.fulfill(response=answer)
 
-    page.route("**/api/event", lose_first)
+    routed(page, lose_first)
     page.keyboard.press("g")
     playing(page, 1)
     assert lost == [200, 200]
