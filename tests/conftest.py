@@ -22,6 +22,8 @@ import numpy.typing as npt
 import pytest
 from hypothesis import settings
 
+from benchmarks.hostile.films import ordinary_thread
+
 if TYPE_CHECKING:
     from jobs.account import Account
     from jobs.config import Config
@@ -111,7 +113,7 @@ def video(
     width, height = size
     paint = draw or (lambda number: Barcode().draw(number, width, height))
     rate = Fraction(fps)
-    with av.open(str(path), "w", format=container) as output:
+    with ordinary_thread(), av.open(str(path), "w", format=container) as output:
         stream = output.add_stream(ENCODERS.get(codec, codec), rate=rate)
         stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
         stream.codec_context.gop_size = gop

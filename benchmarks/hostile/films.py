@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,17 @@ def pattern(seed: int, size: tuple[int, int]) -> Callable[[int], Picture]:
     coarse = rng.integers(30, 226, (height // 16 + 1, width // 16 + 6, 3), dtype=np.uint8)
     whole = coarse.repeat(16, axis=0).repeat(16, axis=1)
     return lambda number: np.ascontiguousarray(whole[:height, number % 64 : number % 64 + width])
+
+
+@contextmanager
+def ordinary_thread() -> Iterator[None]:
+    """Around an encoder's use. libsvtav1 makes the thread that opens it a real-time one wherever it may, which is as
+    root; that thread, and all that it starts later, would keep every other off its processor."""
+    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, priority)
 
 
 def film(
@@ -58,7 +71,7 @@ def film(
     muxing = {"movflags": flags} if flags else {}
     with tempfile.TemporaryDirectory() as folder:  # the muxer of MP4 may read again what it has written
         path = Path(folder, "film")
-        with av.open(str(path), "w", format=container, options=muxing) as output:
+        with ordinary_thread(), av.open(str(path), "w", format=container, options=muxing) as output:
             stream = output.add_stream(codec, rate=Fraction(fps), options=chosen)
             stream.width, stream.height, stream.pix_fmt = *size, pix_fmt
             stream.codec_context.time_base = time_base
