@@ -168,6 +168,7 @@ def test_a_compressed_body_is_kept_as_it_came(server: Server, fetcher: Fetcher) 
     assert os.path.getsize(fetcher.local(f"{server.url}/bomb/a.mp4")) == len(BOMB) < MIB
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["silent", "drip", "broken"])
 def test_a_server_that_answers_twice_and_does_not_deliver_is_the_items_fault(
     server: Server, fetcher: Fetcher, kind: str

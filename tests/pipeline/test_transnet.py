@@ -108,6 +108,7 @@ def answered() -> Answered:
     return Answered(thumbs, package(thumbs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
 def test_the_package_finds_the_same_boundaries(answered: Answered, precision: Precision) -> None:
     found = whole(TransNet.load(precision=precision), answered.thumbs)

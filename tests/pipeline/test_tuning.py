@@ -81,6 +81,7 @@ def suggested(seed: int, labels: int, shape: tuple[float, float, float], weighte
     return tune(values, bad, weights, "max", 0.9, LIMIT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("shape", [(0.005, 0.55, 0.35), (0.0, 0.7, 0.5), (0.03, 0.9, 0.1)])
 def test_a_suggestion_is_over_the_limit_in_at_most_one_trial_of_twenty(

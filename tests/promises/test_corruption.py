@@ -265,6 +265,7 @@ def flipped(path: Path, at: int, bit: int = 1) -> None:
     path.write_bytes(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["videos.json", "index.json"])
 def test_a_flip_in_a_pointer_is_found_by_every_command(run: Path, name: str) -> None:
     """Any byte of it: the file is named, and no command ends in a traceback."""

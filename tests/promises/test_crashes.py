@@ -485,6 +485,7 @@ MUTANTS: dict[str, tuple[Callable[[Path, FaultyDisk], Store], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_careless_store_is_found_out(quick: Path, mutant: str, record: Record) -> None:
     make, fault = MUTANTS[mutant]

@@ -23,6 +23,7 @@ def taken(images):
     return np.stack([np.frombuffer(thumb(cv2, image), np.int8) for image in images])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("edit", EDITS)
 def test_a_copy_lies_in_its_original_and_the_other_way_round(studio, edit):
     images = [studio.texture(640, 360, seed) for seed in range(12)]
