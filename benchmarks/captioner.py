@@ -16,8 +16,8 @@ model must be the slow part, as it is on a GPU, and have one thread; the CPU sec
 what else the machine does:
 
     python examples/tiny_captioner.py wide qwen2_5_vl 0 1024 10
-    OMP_NUM_THREADS=1 python -m benchmarks.captioner wide cpu MEDIA clips=24 concurrency=8 max_tokens=128 \
-      exact=1 max_tokens_total=4096 frames_max=2
+    OMP_NUM_THREADS=1 python -m benchmarks.captioner wide cpu MEDIA clips=24 concurrency=8 max_tokens=384 \
+      exact=1 max_tokens_total=4096 frames_max=2 prompt=benchmarks/captioner_prompt.toml
 
 Keys: clips, clip_s, concurrency, max_tokens, max_tokens_total, frames_max, rounds, exact, prompt.
 """
