@@ -11,6 +11,7 @@ from collections import Counter
 from itertools import pairwise
 
 from captioner.schema import clean
+from captioner.spelling import word_set
 
 HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 KANA, HANGUL = "\u3040-\u30ff", "\uac00-\ud7af"
@@ -24,21 +25,17 @@ _WINDOW = 4_096
 """Signs that are looked at, from the end: a loop goes on until the end."""
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_ENGLISH = _words(
+_ENGLISH = word_set(
     "the and of is are with to while wearing from by its their in his her for this that as it at into behind a an on or"
     " he she they near over has wears left right against toward towards"
 )
 """Words that English prose, even in telegrams, can hardly do without."""
-_OTHERS = _words(
+_OTHERS = word_set(
     "de la le les des et une un du est dans sur qui der das und ein eine einen mit ist auf el los las que con una del"
     " il di che per da uma um com em het een van met och som"
 )
 """Such words of French, German, Spanish, Italian, Portuguese, Dutch and Swedish that English has not."""
-_SEEN = _words(
+_SEEN = word_set(
     "man woman men women person people boy girl child dog cat car face camera shot static light lights lighting lit"
     " dark bright soft warm black white red blue green brown grey gray yellow blonde long short hair eyes hand hands"
     " shirt dress coat jacket hat wall room window street city sky tree trees grass water table background foreground"

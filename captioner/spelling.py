@@ -54,15 +54,16 @@ SYNONYMS: Mapping[str, Mapping[str, str]] = {
 """By field, bare words (`bare`) that mean one of the schema's; a medium close-up holds head and chest, so is close."""
 
 
-def _words(text: str) -> frozenset[str]:
+def word_set(text: str) -> frozenset[str]:
+    """The words of a list that is written with spaces between them."""
     return frozenset(text.split())
 
 
-_PEOPLE = _words(
+_PEOPLE = word_set(
     "human humans person persons people individual individuals man men woman women boy boys girl girls child children"
     " kid kids baby babies infant toddler adult adults teenager teenagers teen lady ladies gentleman gentlemen crowd"
 )
-_ROLES = _words(
+_ROLES = word_set(
     "male female couple family audience character characters actor actress dancer singer musician performer athlete"
     " player soldier worker speaker presenter policeman policewoman officer pedestrian pedestrians chef cook waiter"
     " waitress doctor nurse teacher student driver rider cyclist runner swimmer skier surfer climber fisherman farmer"
@@ -70,13 +71,13 @@ _ROLES = _words(
     " 人 人类 人物 人们 人群 角色 男人 女人 男性 女性 男子 女子 男孩 女孩 孩子 儿童 小孩 婴儿 老人 青年 成人"
 )
 """People, where the word stands alone: the last word of a CD player is none."""
-_ANIMALS = _words(
+_ANIMALS = word_set(
     "animal animals wildlife pet pets mammal reptile insect creature dog dogs puppy cat cats kitten bird birds horse"
     " horses cow cows sheep elephant elephants bear zebra giraffe lion tiger monkey fish rabbit deer fox wolf duck"
     " chicken goat pig dolphin whale owl squirrel"
     " 动物 狗 小狗 猫 小猫 鸟 马 牛 羊 鱼 兔子 熊 老虎 狮子 猴子 大象"
 )
-_BROAD = _words("human humans animal animals 人 人类 人物 动物")
+_BROAD = word_set("human humans animal animals 人 人类 人物 动物")
 """Words for a type that say no more than the type does."""
 
 _PARTS = re.compile(r"[/(,>:|;、（]")

@@ -21,6 +21,7 @@ from jobs.account import Account, PoolAccount, funnel
 from jobs.axes import balance_of, lacking
 from jobs.config import Config, ConfigError
 from jobs.crops import CLEAN
+from jobs.outputs import put
 from jobs.pools import DUPLICATE_COLUMNS, Pools, by_clip
 from jobs.progress import Progress, printable
 from jobs.proof import Proof
@@ -397,10 +398,7 @@ def show_request(
     found = asked(Run(store_at(root), reopened(root, file, overrides)), clip_id)
     yield found.text()
     to = sheet or Path(f"{found.clip.clip_id}.png")
-    try:
-        to.write_bytes(found.sheet())
-    except OSError as error:
-        raise ConfigError(f"cannot write {to}: {error.strerror}") from error
+    put(to, found.sheet())
     yield f"--- the frames are in {to}"
     if attempt:
         generator = found.stage.generator()

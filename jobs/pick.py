@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from captioner.pick import SHOT, Candidate, Picked, a_video, pick
 from captioner.policy import PolicyCaptioner
 from captioner.schema import loads
 from jobs.config import ConfigError
+from jobs.outputs import put
 from jobs.pools import Pools
 from jobs.review import Reviews
 from jobs.run import NotReady, Run
@@ -92,13 +92,7 @@ def write(found: Sequence[Picked], to: Path) -> None:
         text = _csv(rows)
     else:
         raise ConfigError(f"{to}: clips to look at go to .csv or .jsonl")
-    scratch = to.with_name(f".partial-{to.name}")
-    try:
-        scratch.write_text(text, encoding="utf-8")
-        os.replace(scratch, to)
-    except OSError as error:
-        scratch.unlink(missing_ok=True)
-        raise ConfigError(f"{to}: it cannot be written: {error.strerror or error}") from None
+    put(to, text.encode())
 
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from pydantic import ValidationError
 from captioner import schema
 from jobs.config import ConfigError, sentence
 from jobs.labels import VERDICTS, rows_or_faults
+from jobs.outputs import put
 from jobs.review import Review
 from pipeline.store import parquet_bytes
 from review import exchange
@@ -62,17 +62,6 @@ def write_labels(review: Review, file: Path) -> Exported:
         raise ConfigError(f"{file}: labels go to .csv, .jsonl, .parquet or, for Label Studio, .json")
     put(file, data)
     return exported(found)
-
-
-def put(file: Path, data: bytes) -> None:
-    """Writes a file whole. ConfigError: it cannot be."""
-    scratch = file.with_name(f".tmp-{file.name}")
-    try:
-        scratch.write_bytes(data)
-        os.replace(scratch, file)
-    except OSError as error:
-        scratch.unlink(missing_ok=True)
-        raise ConfigError(f"{file}: it cannot be written: {error.strerror or error}") from None
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from jobs.config import ConfigError
+from jobs.outputs import put
 from jobs.review import Review
 from jobs.review_items import Items
-from jobs.review_labels import exported, put
+from jobs.review_labels import exported
 from jobs.run import Run
 from pipeline.reasons import MediaError
 from review import exchange

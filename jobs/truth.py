@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.config import ConfigError
+from jobs.outputs import put
 from jobs.review import POOLED, Review, Reviews
 from jobs.run import NotReady
 from jobs.tables import measurements
@@ -74,12 +74,5 @@ def write_truth(reviews: Reviews, review: Review, file: Path) -> Truth:
     if not found.rows:
         why = " with the captions that the run has now" if found.outdated else ""
         raise NotReady(f"{review.folder.name}: nobody corrected a caption or called a clip good{why}")
-    scratch = file.with_name(f".tmp-{file.name}")
-    try:
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found.rows)
-        scratch.write_text(text, encoding="utf-8")
-        os.replace(scratch, file)
-    except OSError as error:
-        scratch.unlink(missing_ok=True)
-        raise ConfigError(f"{file}: it cannot be written: {error.strerror or error}") from None
+    put(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found.rows).encode())
     return found
